@@ -1,0 +1,49 @@
+"""Run a training and append what it reached to ``records/recipes.jsonl``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+import fitwell
+from fitwell.core.records import append_record
+from fitwell.train import Run
+
+RECORDS = Path(__file__).parent.parent / "records" / "recipes.jsonl"
+
+
+def reproduce(name: str, **settings: Any) -> Run:
+    """Train with the given settings, or resume the run that is there, and record the result.
+
+    Args:
+        name: Of the result, and of the run's folder.
+        settings: Arguments of `fitwell.train`; the source is under ``source``.
+    """
+    parser = argparse.ArgumentParser(description=f"Reproduce {name}; resumes if it was stopped.")
+    parser.add_argument("--run", default=f"runs/{name}", help="folder of the run")
+    parser.add_argument("--device", help="such as cpu or cuda")
+    options = parser.parse_args()
+    if (Path(options.run) / "run.json").exists():
+        run = fitwell.resume(options.run)
+    else:
+        source = settings.pop("source")
+        run = fitwell.train(source, run=options.run, device=options.device, **settings)
+    optimization = run.settings.optimization
+    append_record(
+        RECORDS,
+        what=name,
+        method=run.manifest["command"],
+        result={part: run.result[part] for part in ("train", "valid", "test")},
+        seeds=[optimization.seed],
+        seconds=run.result["seconds"],
+        parameters=run.result["parameters"],
+        epochs=run.result["epochs"],
+        examples_per_second=run.result["examples_per_second"],
+        threads=int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)),
+        data=run.manifest["data"]["how"],
+        fingerprint=run.manifest["data"]["fingerprint"],
+    )
+    print(run)
+    return run

@@ -1,0 +1,109 @@
+"""fitwell trains neural networks and tells you why they do not learn.
+
+    run = fitwell.train("digits", model="cnn")
+    fitwell.Trainer(model, objective, optimizer).fit(train, valid)
+
+Importing this package imports nothing else: names are looked up when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import types
+from typing import TYPE_CHECKING, Any, final
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from .data import Batches as Batches
+    from .data import Examples as Examples
+    from .data import Schema as Schema
+    from .data import Splits as Splits
+    from .train import Run as Run
+    from .train import Trainer as Trainer
+    from .verbs._compare import compare as compare
+    from .verbs._evaluate import evaluate as evaluate
+    from .verbs._predict import predict as predict
+    from .verbs._report import report as report
+    from .verbs._resume import resume as resume
+    from .verbs._submission import check_submission as check_submission
+    from .verbs._train import train as train
+
+_CLASSES = {
+    "Batches": "fitwell.data",
+    "Examples": "fitwell.data",
+    "Run": "fitwell.train",
+    "Schema": "fitwell.data",
+    "Splits": "fitwell.data",
+    "Trainer": "fitwell.train",
+}
+_VERBS = {
+    "check_submission": "fitwell.verbs._submission",
+    "compare": "fitwell.verbs._compare",
+    "evaluate": "fitwell.verbs._evaluate",
+    "predict": "fitwell.verbs._predict",
+    "report": "fitwell.verbs._report",
+    "resume": "fitwell.verbs._resume",
+    "train": "fitwell.verbs._train",
+}
+
+__all__ = [
+    "Batches",
+    "Examples",
+    "Run",
+    "Schema",
+    "Splits",
+    "Trainer",
+    "check_submission",
+    "compare",
+    "evaluate",
+    "predict",
+    "report",
+    "resume",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _CLASSES:
+        return getattr(importlib.import_module(_CLASSES[name]), name)
+    if not name.startswith("_") and importlib.util.find_spec(f"fitwell.{name}") is not None:
+        return importlib.import_module(f"fitwell.{name}")
+    raise AttributeError(f"module 'fitwell' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])
+
+
+@final
+class _VerbName:
+    """A verb as an attribute of the package, whatever subpackage has the same name.
+
+    `fitwell.train` is the verb; ``from fitwell.train import Trainer`` still reads the subpackage.
+    Importing a subpackage sets the attribute of that name on its parent; a data descriptor on
+    the class of the parent comes before it.
+
+    Args:
+        name: The verb.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, package: object, kind: type | None = None) -> Any:
+        return getattr(importlib.import_module(_VERBS[self.name]), self.name)
+
+    def __set__(self, package: object, value: object) -> None:
+        """Keep the verb when the import system offers the subpackage."""
+
+
+class _Package(types.ModuleType):
+    """The class of this module; it holds the verbs."""
+
+
+for _name in _VERBS:
+    setattr(_Package, _name, _VerbName(_name))
+sys.modules[__name__].__class__ = _Package

@@ -1,0 +1,70 @@
+"""The table of verbs: what to type, the function it runs, one line of help, its heading."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+
+@final
+@dataclass(frozen=True)
+class Verb:
+    """One line of the table.
+
+    Args:
+        words: What the user types after `fitwell`, one word or two.
+        target: The function, ``module:name``; imported only when the verb is used.
+        help: One line.
+        group: Heading it stands under in ``fitwell --help``.
+    """
+
+    words: str
+    target: str
+    help: str
+    group: str
+
+
+def _verbs(group: str, *lines: tuple[str, str, str]) -> tuple[Verb, ...]:
+    return tuple(
+        Verb(words=words, target=f"fitwell.verbs.{target}", help=text, group=group)
+        for words, target, text in lines
+    )
+
+
+TABLE: tuple[Verb, ...] = (
+    *_verbs(
+        "Train",
+        ("train", "_train:train", "train a model on a data set, a folder or a table"),
+        ("resume", "_resume:resume", "go on with a run that was stopped"),
+    ),
+    *_verbs(
+        "Use a run",
+        ("evaluate", "_evaluate:evaluate", "measure a run on one of its parts or on new data"),
+        ("predict", "_predict:predict", "write predictions.csv for new data"),
+        ("check-submission", "_submission:check_submission", "compare predictions with a sample"),
+        ("report", "_report:report", "write one HTML page about a run"),
+        ("compare", "_compare:compare", "put settings and results of runs side by side"),
+    ),
+    *_verbs(
+        "Data",
+        ("data list", "_data:list_data", "list the built-in data sets"),
+        ("data show", "_data:show_data", "show counts, shapes, classes and licence of a data set"),
+        ("data get", "_data:get_data", "download a data set and check its sha256"),
+    ),
+    *_verbs(
+        "Look things up",
+        ("list", "_list:list_runs", "list the runs in ./runs or another folder"),
+        ("list methods", "_list:list_methods", "list the methods, of one family or of all"),
+        ("show", "_show:show", "show the card of a method, or the state of a run"),
+        ("cite", "_cite:cite", "print BibTeX for methods, for runs, or for fitwell"),
+        ("coverage", "_coverage:coverage", "count what works of the course, by chapter"),
+    ),
+)
+
+EXAMPLES = """\
+  fitwell train digits                        1,797 small images; done in seconds
+  fitwell train images photos/ --epochs 20    one subfolder per class
+  fitwell train table houses.csv --target price
+  fitwell predict runs/NAME new.csv           writes runs/NAME/predictions.csv
+  fitwell show optim.AdamW                    what it does, formula, source
+"""

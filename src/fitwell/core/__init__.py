@@ -1,0 +1,1 @@
+"""Standard library only: errors, method specs, records, paths, cards. Imports nothing heavier."""

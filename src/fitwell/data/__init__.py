@@ -1,0 +1,37 @@
+"""Sources, splits, batches."""
+
+from ._arrays import load_arrays as load_arrays
+from ._augment import Chain as Chain
+from ._augment import Crop as Crop
+from ._augment import Flip as Flip
+from ._augment import augmentation as augmentation
+from ._bad_rows import BadRows as BadRows
+from ._bad_rows import OnBadRow as OnBadRow
+from ._batches import Batch as Batch
+from ._batches import Batches as Batches
+from ._builtin import find_builtin as find_builtin
+from ._builtin import get_files as get_files
+from ._builtin import load_builtin as load_builtin
+from ._builtin import open_unlabelled as open_unlabelled
+from ._builtin import where as where
+from ._builtin_catalog import BUILTIN as BUILTIN
+from ._builtin_source import DataSet as DataSet
+from ._check_dataset import check_dataset as check_dataset
+from ._check_dataset import from_dataset as from_dataset
+from ._contact_sheet import contact_sheet as contact_sheet
+from ._download import RemoteFile as RemoteFile
+from ._examples import Column as Column
+from ._examples import Examples as Examples
+from ._examples import Schema as Schema
+from ._examples import Splits as Splits
+from ._images import load_images as load_images
+from ._images import read_images as read_images
+from ._splits import SplitMode as SplitMode
+from ._splits import cut as cut
+from ._splits import grouped_split as grouped_split
+from ._splits import shuffle_split as shuffle_split
+from ._splits import stratified_split as stratified_split
+from ._splits import time_split as time_split
+from ._table import load_table as load_table
+from ._table import read_table as read_table
+from ._table_rows import TableSplitMode as TableSplitMode

@@ -1,0 +1,38 @@
+"""Losses: callables of outputs and targets that give one number to minimize.
+
+`LOSSES` holds those that a spec such as ``"CrossEntropy(label_smoothing=0.1)"`` can name. The plain
+functions of PyTorch are published beside them.
+"""
+
+from collections.abc import Callable
+
+from torch.nn.functional import cross_entropy as cross_entropy
+from torch.nn.functional import l1_loss as mae
+from torch.nn.functional import mse_loss as mse
+
+from ._supervised import MAE as MAE
+from ._supervised import MSE as MSE
+from ._supervised import CrossEntropy as CrossEntropy
+from ._supervised import Huber as Huber
+from ._supervised import Loss as Loss
+from ._supervised import check_labels as check_labels
+
+__all__ = [
+    "LOSSES",
+    "MAE",
+    "MSE",
+    "CrossEntropy",
+    "Huber",
+    "Loss",
+    "check_labels",
+    "cross_entropy",
+    "mae",
+    "mse",
+]
+
+LOSSES: dict[str, Callable[..., Loss]] = {
+    "CrossEntropy": CrossEntropy,
+    "Huber": Huber,
+    "MAE": MAE,
+    "MSE": MSE,
+}

@@ -1,0 +1,204 @@
+"""Numbers as people read them, and the two intervals and tests that the pages state."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+Z95: Final = 1.959963984540054
+"""97.5% point of the normal distribution: half-width of a 95% interval in standard errors."""
+
+_SHARES: Final = frozenset({"accuracy", "precision", "recall", "f1", "balanced_accuracy", "top5"})
+
+
+_METRIC_NAMES: Final = {"mse": "MSE", "rmse": "RMSE", "mae": "MAE", "r2": "R²", "f1": "F1"}
+
+
+def wilson(successes: float, trials: float) -> tuple[float, float]:
+    """Give the 95% score interval of a share; never leaves [0, 1] and is honest near its ends.
+
+    Args:
+        successes: Number of hits.
+        trials: Number of tries, positive.
+
+    Source: wilson1927probable.
+    Checked against: SciPy, ``binomtest(...).proportion_ci(method="wilson")``.
+    """
+    share, square = successes / trials, Z95 * Z95
+    scale = 1 + square / trials
+    middle = (share + square / (2 * trials)) / scale
+    half = Z95 / scale * math.sqrt(share * (1 - share) / trials + square / (4 * trials * trials))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def rmse_interval(residuals: Sequence[float]) -> tuple[float, float]:
+    """Give a 95% interval of the root mean squared error, from the spread of squared residuals.
+
+    The normal interval of the mean square, then its root; rough below some thirty residuals.
+
+    Args:
+        residuals: Prediction minus target, at least two.
+    """
+    squares = [value * value for value in residuals]
+    mean = math.fsum(squares) / len(squares)
+    variance = math.fsum((value - mean) ** 2 for value in squares) / (len(squares) - 1)
+    half = Z95 * math.sqrt(variance / len(squares))
+    return math.sqrt(max(0.0, mean - half)), math.sqrt(mean + half)
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Give the exact two-sided p-value that two classifiers err equally often on the same examples.
+
+        p = min(1, 2 · P(X ≤ min(b, c))),  X binomial with b + c tries of chance 1/2
+
+    Args:
+        only_first: Examples that only the first classifier gets right (b).
+        only_second: Examples that only the second classifier gets right (c).
+
+    Source: mcnemar1947note, in the exact binomial form.
+    Checked against: SciPy, ``binomtest(b, b + c)``.
+    """
+    tries, fewer = only_first + only_second, min(only_first, only_second)
+    total = math.lgamma(tries + 1) - tries * math.log(2)
+    terms = (
+        math.exp(total - math.lgamma(hits + 1) - math.lgamma(tries - hits + 1))
+        for hits in range(fewer + 1)
+    )
+    return min(1.0, 2 * math.fsum(terms))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Raise p-values of a family of tests so that the chance of any false alarm stays as stated.
+
+    Args:
+        p_values: One value per test.
+
+    Source: holm1979simple.
+    """
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    adjusted = [0.0] * len(p_values)
+    floor = 0.0
+    for rank, index in enumerate(order):
+        floor = max(floor, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = floor
+    return adjusted
+
+
+def metric_text(name: str, value: float | None) -> str:
+    """Write a metric: shares between 0 and 1 as percent, others with four significant digits.
+
+    Args:
+        name: Name of the metric.
+        value: Its value; None gives a dash.
+    """
+    if value is None:
+        return "–"
+    return percent(value) if name in _SHARES and 0 <= value <= 1 else short(value)
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """Write a share as percent; rounding never turns "not all" into 100% nor "some" into 0%.
+
+    Args:
+        share: Between 0 and 1.
+        digits: Digits after the point.
+    """
+    step = 10.0**-digits
+    value = round(100 * share, digits)
+    if share < 1 and value >= 100:
+        value = 100 - step
+    if share > 0 and value <= 0:
+        value = step
+    return f"{value:.{digits}f}%"
+
+
+def short(value: float) -> str:
+    """Write a number with four significant digits, without a needless exponent.
+
+    Args:
+        value: Any finite number.
+    """
+    if value < 0:
+        return f"−{short(-value)}"
+    if value == 0:
+        return "0"
+    if float(value).is_integer() and value < 1e7:
+        return count(int(value))
+    if 1e-4 <= value < 1e7:
+        digits = max(0, 3 - math.floor(math.log10(value)))
+        text = f"{value:,.{digits}f}"
+        return text.rstrip("0").rstrip(".") if "." in text else text
+    return f"{value:.3g}"
+
+
+def count(value: int) -> str:
+    """Write a whole number with a comma between thousands.
+
+    Args:
+        value: The number.
+    """
+    return f"{value:,}"
+
+
+def p_text(value: float) -> str:
+    """Write a p-value.
+
+    Args:
+        value: Between 0 and 1.
+    """
+    return (
+        "p < 0.0001" if value < 1e-4 else f"p = {value:.2g}" if value < 0.1 else f"p = {value:.2f}"
+    )
+
+
+def duration(seconds: float) -> str:
+    """Write a duration in the two units that matter.
+
+    Args:
+        seconds: Not negative.
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"
+
+
+def plain(value: Any) -> str:
+    """Write a setting as a person would type it.
+
+    Args:
+        value: What a record holds.
+    """
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={plain(item)}" for key, item in value.items()) or "none"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(plain(item) for item in value) or "none"
+    return str(value)
+
+
+def metric_label(name: str) -> str:
+    """Write the name of a metric as people do: RMSE, R², F1, validation loss.
+
+    Args:
+        name: Its name in the records.
+    """
+    return _METRIC_NAMES.get(name) or label(name)
+
+
+def label(name: str) -> str:
+    """Write a key of a record as words.
+
+    Args:
+        name: Such as ``weight_decay``.
+    """
+    return name.replace("_", " ")

@@ -1,0 +1,12 @@
+"""Tasks: what to do with a kind of data."""
+
+from ._sources import Source as Source
+from ._sources import open_source as open_source
+from ._sources import smoke as smoke
+from ._supervised import IMAGES as IMAGES
+from ._supervised import TABLE as TABLE
+from ._supervised import TASKS as TASKS
+from ._supervised import TENSOR as TENSOR
+from ._supervised import Answers as Answers
+from ._supervised import ModelChoice as ModelChoice
+from ._supervised import SupervisedTask as SupervisedTask

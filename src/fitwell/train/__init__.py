@@ -1,0 +1,32 @@
+"""Trainer, observers, checkpoints, runs."""
+
+from ._checkpoints import Checkpoints as Checkpoints
+from ._checkpoints import Entry as Entry
+from ._checkpoints import Retention as Retention
+from ._checkpoints import load_into as load_into
+from ._checkpoints import load_weights as load_weights
+from ._checkpoints import save_weights as save_weights
+from ._objective import Metrics as Metrics
+from ._objective import Objective as Objective
+from ._objective import Supervised as Supervised
+from ._objective import evaluate as evaluate
+from ._objective import outputs_of as outputs_of
+from ._observers import EarlyStopping as EarlyStopping
+from ._observers import Observer as Observer
+from ._observers import TensorBoard as TensorBoard
+from ._observers import TimeBudget as TimeBudget
+from ._progress import Progress as Progress
+from ._recorders import CheckpointWriter as CheckpointWriter
+from ._recorders import MetricsLog as MetricsLog
+from ._recorders import resume as resume
+from ._run import Run as Run
+from ._settings import LossSettings as LossSettings
+from ._settings import ModelSettings as ModelSettings
+from ._settings import OptimizationSettings as OptimizationSettings
+from ._settings import Recipe as Recipe
+from ._settings import Settings as Settings
+from ._task import Predictions as Predictions
+from ._task import Task as Task
+from ._trainer import History as History
+from ._trainer import Precision as Precision
+from ._trainer import Trainer as Trainer

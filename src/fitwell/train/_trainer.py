@@ -1,0 +1,413 @@
+"""The training loop, written once for every kind of training."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+import time
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from dataclasses import dataclass, field
+from typing import Any, Literal, final
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ..core.errors import TrainingError, UsageError
+from ..optim import Constant, Schedule
+from ._objective import Objective, batch_length, evaluate
+from ._observers import Observer
+from ._random import random_state, restore_random
+
+Precision = Literal["float32", "bf16", "fp16"]
+
+
+@final
+@dataclass
+class History:
+    """What a training measured, in order.
+
+    Args:
+        epochs: One record per epoch: epoch, step, train and valid metrics, seconds,
+            examples_per_second.
+        losses: The loss of every step of this process, before the update.
+        seconds: Time spent in `fit`, over all processes of a resumed training.
+        stopped: Why training ended before its time, or None.
+    """
+
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+    stopped: str | None = None
+
+
+@final
+class Trainer:
+    """Fit a model to batches: forward, backward, clip, step; and measure after each epoch.
+
+    Works with any module, any iterable of batches and any torch optimizer. For a loop of your own,
+    take `fitwell.data.Batches` and `fitwell.train.Supervised` without it.
+
+    Args:
+        model: Already on the device that it trains on.
+        objective: ``objective(model, batch) -> (loss, logged)``.
+        optimizer: Over the parameters of `model`; the rates it has now are the base rates.
+        schedule: Factor on the base rates by step.
+        accumulate: Batches per step; their losses are weighted by their lengths.
+        grad_clip_norm: Largest norm of all gradients together; None does not clip.
+        precision: Of forward passes; weights stay as they are.
+        ema_decay: Keep a moving average of the weights, and measure and return that one.
+        compiled: Train ``torch.compile(model)``.
+        observers: Called along the way; see `Observer`.
+
+    Raises:
+        UsageError: A value is out of range, or fp16 is asked of a CPU.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        objective: Objective,
+        optimizer: Optimizer,
+        *,
+        schedule: Schedule | None = None,
+        accumulate: int = 1,
+        grad_clip_norm: float | None = None,
+        precision: Precision = "float32",
+        ema_decay: float | None = None,
+        compiled: bool = False,
+        observers: Sequence[Observer] = (),
+    ) -> None:
+        self.model = model
+        self.objective = objective
+        self.optimizer = optimizer
+        self.schedule = schedule or Constant()
+        self.accumulate = accumulate
+        self.grad_clip_norm = grad_clip_norm
+        self.precision = precision
+        self.observers = tuple(observers)
+        self.device = next((p.device for p in model.parameters()), torch.device("cpu"))
+        self._check(ema_decay)
+        self.ema = None if ema_decay is None else _averaged(model, ema_decay)
+        self._forward: nn.Module = torch.compile(model) if compiled else model  # type: ignore[assignment]
+        self._scaler = torch.amp.GradScaler(enabled=precision == "fp16")
+        self._base_rates = [float(group["lr"]) for group in optimizer.param_groups]
+        self.history = History()
+        self.healthy = True  # no error has torn a step apart
+        self.step = 0  # updates so far
+        self.epoch = 0  # epochs completed
+        self.total_steps = 0
+        self.steps_per_epoch: int | None = None
+        self.train_batches: Iterable[Any] = ()
+        self.grad_norm: Tensor | None = None
+        self._epoch_losses: list[float] = []
+        self._epoch_counts: list[int] = []
+        self._pending: list[Tensor] = []
+        self._epoch_seconds = 0.0
+
+    def _check(self, ema_decay: float | None) -> None:
+        if self.accumulate < 1:
+            raise UsageError(f"Trainer: `accumulate` must be at least 1; got {self.accumulate}.")
+        if self.grad_clip_norm is not None and not self.grad_clip_norm > 0:
+            raise UsageError(
+                f"Trainer: `grad_clip_norm` must be positive; got {self.grad_clip_norm}."
+                " Leave it out to not clip."
+            )
+        if ema_decay is not None and not 0 < ema_decay < 1:
+            raise UsageError(f"Trainer: `ema_decay` must lie between 0 and 1; got {ema_decay}.")
+        if self.precision == "fp16" and self.device.type == "cpu":
+            raise UsageError(
+                "Trainer: `precision` must be float32 or bf16 on a CPU, where fp16 is up to a"
+                " hundred times slower; got fp16. Use bf16."
+            )
+
+    @property
+    def measured_model(self) -> nn.Module:
+        """The model that is measured and kept: the averaged one if there is one."""
+        return self.model if self.ema is None else self.ema.module
+
+    @property
+    def rate(self) -> float:
+        """Learning rate of the first group at the next step."""
+        return self._base_rates[0] * self.schedule(self.step, self.total_steps)
+
+    @property
+    def within_epoch(self) -> bool:
+        """Whether batches of the current epoch are still to come."""
+        return 0 < len(self._epoch_counts) != self.steps_per_epoch
+
+    def fit(
+        self,
+        train: Iterable[Any],
+        valid: Iterable[Any] | None = None,
+        *,
+        epochs: int | None = None,
+        max_steps: int | None = None,
+        log_every: int = 50,
+    ) -> History:
+        """Train until the epochs or steps are done or an observer stops it.
+
+        Args:
+            train: Batches, iterated once per epoch.
+            valid: Batches to measure after each epoch; None measures none.
+            epochs: Passes over `train`; may be left out if `max_steps` is given.
+            max_steps: Updates in all; may end in the middle of an epoch.
+            log_every: Steps between looks at the loss, each of which waits for the device.
+
+        Raises:
+            UsageError: Neither `epochs` nor `max_steps` is given or positive.
+            TrainingError: The loss became infinite or NaN.
+        """
+        self.total_steps = self._plan(train, epochs, max_steps)
+        self.steps_per_epoch = _steps(train, self.accumulate)
+        self.train_batches = train
+        self._log_every = log_every
+        self._on_step = _methods(self.observers, "on_step")
+        self.history.stopped = None
+        started, before = time.perf_counter(), self.history.seconds
+        self._notify("on_fit_start")
+        try:
+            while self.step < self.total_steps and self.history.stopped is None:
+                self._run_epoch(train)
+                self.history.seconds = before + time.perf_counter() - started
+                if self.history.stopped is None or not self.within_epoch:
+                    self._finish_epoch(valid)
+        except BaseException:
+            self.healthy = False
+            raise
+        finally:
+            self._flush(check=False)
+            self.history.seconds = before + time.perf_counter() - started
+            self._notify("on_fit_end")
+        return self.history
+
+    def stop(self, reason: str) -> None:
+        """End training after the step at hand; for observers.
+
+        Args:
+            reason: Why, in a few words.
+        """
+        self.history.stopped = reason
+
+    def evaluate(self, batches: Iterable[Any]) -> dict[str, float]:
+        """Measure the model as it is now, without training it.
+
+        Args:
+            batches: The examples, in batches.
+        """
+        with self.autocast():
+            return evaluate(self.objective, self.measured_model, batches)
+
+    def _plan(self, train: Iterable[Any], epochs: int | None, max_steps: int | None) -> int:
+        for name, value in (("epochs", epochs), ("max_steps", max_steps)):
+            if value is not None and value < 1:
+                raise UsageError(f"Trainer: `{name}` must be at least 1; got {value}.")
+        if epochs is None:
+            if max_steps is None:
+                raise UsageError("Trainer: one of `epochs` and `max_steps` must be given.")
+            return max_steps
+        per_epoch = _steps(train, self.accumulate)
+        if per_epoch is None:
+            raise UsageError("Trainer: `max_steps` must be given when `train` has no length.")
+        steps = epochs * per_epoch
+        return steps if max_steps is None else min(steps, max_steps)
+
+    def _run_epoch(self, train: Iterable[Any]) -> None:
+        self.model.train()
+        started = time.perf_counter()
+        for group in _grouped(train, self.accumulate):
+            self._update(group)
+            if self.step % self._log_every == 0:
+                self._flush()
+            for on_step in self._on_step:
+                on_step(self)
+            if self.step >= self.total_steps or self.history.stopped is not None:
+                break
+        if not self._epoch_counts:
+            raise UsageError("Trainer: `train` must give at least one batch; got none.")
+        self._flush()
+        self._epoch_seconds += time.perf_counter() - started
+
+    def _update(self, group: list[Any]) -> None:
+        factor = self.schedule(self.step, self.total_steps)
+        for settings, rate in zip(self.optimizer.param_groups, self._base_rates, strict=True):
+            settings["lr"] = rate * factor
+        counts = [batch_length(batch) for batch in group]
+        count = sum(counts)
+        total: Tensor | None = None
+        for batch, part in zip(group, counts, strict=True):
+            with self.autocast():
+                loss, _ = self.objective(self._forward, batch)
+            if part != count:
+                loss = loss * (part / count)
+            self._backward(loss)
+            total = loss.detach() if total is None else total + loss.detach()
+        self._clip_and_step()
+        self._pending.append(total)  # type: ignore[arg-type]
+        self._epoch_counts.append(count)
+        self.step += 1
+
+    def _backward(self, loss: Tensor) -> None:
+        if self.precision == "fp16":
+            loss = self._scaler.scale(loss)
+        loss.backward()  # type: ignore[no-untyped-call]
+
+    def _clip_and_step(self) -> None:
+        if self.grad_clip_norm is not None:
+            self._scaler.unscale_(self.optimizer)
+            parameters = self.model.parameters()
+            self.grad_norm = nn.utils.clip_grad_norm_(parameters, self.grad_clip_norm)
+        if self.precision == "fp16":
+            self._scaler.step(self.optimizer)
+            self._scaler.update()
+        else:
+            self.optimizer.step()
+        self.optimizer.zero_grad()
+        if self.ema is not None:
+            self.ema.update_parameters(self.model)
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """Give the context that forward passes run in."""
+        return self.autocast_of(self.precision, self.device.type)
+
+    @staticmethod
+    def autocast_of(precision: Precision, device: str) -> contextlib.AbstractContextManager[Any]:
+        """Give the context for forward passes of a precision on a device.
+
+        Args:
+            precision: Of the passes.
+            device: Such as ``cpu`` or ``cuda:0``.
+        """
+        if precision == "float32":
+            return contextlib.nullcontext()
+        dtype = torch.bfloat16 if precision == "bf16" else torch.float16
+        return torch.autocast(device.partition(":")[0], dtype=dtype)
+
+    def _flush(self, *, check: bool = True) -> None:
+        """Bring pending losses over from the device, in one transfer."""
+        if not self._pending:
+            return
+        losses = torch.stack(self._pending).tolist()
+        first = self.step - len(losses)
+        self._pending.clear()
+        self._epoch_losses += losses
+        self.history.losses += losses
+        for number, loss in enumerate(losses if check else (), start=first + 1):
+            if not math.isfinite(loss):
+                raise TrainingError(
+                    f"Trainer: the loss became {loss} at step {number} (lr="
+                    f"{self.optimizer.param_groups[0]['lr']:.3g}). Lower the rate, clip the"
+                    " gradient norm, or look at the inputs of that batch."
+                )
+
+    def recent_loss(self) -> float:
+        """Give the mean loss of the last `log_every` steps of this epoch."""
+        window = self._epoch_losses[-self._log_every :]
+        return math.fsum(window) / max(len(window), 1)
+
+    def epoch_loss(self) -> float:
+        """Give the mean loss of this epoch so far, over examples."""
+        losses, counts = self._epoch_losses, self._epoch_counts
+        return math.fsum(a * b for a, b in zip(losses, counts, strict=True)) / sum(counts)
+
+    def _finish_epoch(self, valid: Iterable[Any] | None) -> None:
+        self.epoch += 1
+        record: dict[str, Any] = {
+            "epoch": self.epoch,
+            "step": self.step,
+            "lr": self.optimizer.param_groups[0]["lr"],
+            "train": {"loss": self.epoch_loss()},
+            "valid": {} if valid is None else self.evaluate(valid),
+            "seconds": self._epoch_seconds,
+            "examples_per_second": sum(self._epoch_counts) / max(self._epoch_seconds, 1e-9),
+        }
+        self._epoch_losses, self._epoch_counts, self._epoch_seconds = [], [], 0.0
+        self.history.epochs.append(record)
+        self._notify("on_epoch")
+
+    def _notify(self, event: str) -> None:
+        for method in _methods(self.observers, event):
+            method(self)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give everything that the rest of the training depends on, as tensors and plain data.
+
+        Weights are under ``model`` and ``ema``; they are references, not copies.
+        """
+        self._flush()
+        own = getattr(self.train_batches, "state_dict", None)
+        return {
+            "model": self.model.state_dict(),
+            "ema": None if self.ema is None else self.ema.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self._scaler.state_dict(),
+            "batches": own() if own else None,
+            "random": random_state(),
+            "step": self.step,
+            "epoch": self.epoch,
+            "epoch_losses": list(self._epoch_losses),
+            "epoch_counts": list(self._epoch_counts),
+            "epoch_seconds": self._epoch_seconds,
+            "seconds": self.history.seconds,
+            "epochs": self.history.epochs,
+            "observers": [_state_of(observer) for observer in self.observers],
+        }
+
+    def load_state_dict(self, state: dict[str, Any], train: Iterable[Any]) -> None:
+        """Go on from a saved state, before `fit` is called with the same arguments as then.
+
+        Args:
+            state: What `state_dict` gave.
+            train: The batches that `fit` will get.
+
+        Raises:
+            UsageError: The state has an average of the weights and this trainer has none.
+        """
+        if (state["ema"] is None) != (self.ema is None):
+            raise UsageError("Trainer: `ema_decay` must be set as it was when the state was saved.")
+        self.model.load_state_dict(state["model"])
+        if self.ema is not None:
+            self.ema.load_state_dict(state["ema"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self._scaler.load_state_dict(state["scaler"])
+        if state["batches"] is not None:
+            train.load_state_dict(state["batches"])  # type: ignore[attr-defined]
+        self.step, self.epoch = state["step"], state["epoch"]
+        self._epoch_losses = list(state["epoch_losses"])
+        self._epoch_counts = list(state["epoch_counts"])
+        self._epoch_seconds = state["epoch_seconds"]
+        self.history.seconds = state["seconds"]
+        self.history.epochs = list(state["epochs"])
+        for observer, saved in zip(self.observers, state["observers"], strict=True):
+            if saved is not None:
+                observer.load_state_dict(saved)  # type: ignore[attr-defined]
+        restore_random(state["random"])
+
+
+def _grouped(batches: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Give lists of `size` batches without reading ahead, so that positions can be saved."""
+    iterator = iter(batches)
+    while group := list(itertools.islice(iterator, size)):
+        yield group
+
+
+def _steps(train: Iterable[Any], accumulate: int) -> int | None:
+    return math.ceil(len(train) / accumulate) if isinstance(train, Sized) else None
+
+
+def _methods(observers: Iterable[Observer], event: str) -> list[Any]:
+    found = (getattr(observer, event, None) for observer in observers)
+    return [method for method in found if method is not None]
+
+
+def _state_of(observer: Observer) -> dict[str, Any] | None:
+    own = getattr(observer, "state_dict", None)
+    return None if own is None else own()
+
+
+def _averaged(model: nn.Module, decay: float) -> Any:
+    from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)  # type: ignore[no-untyped-call]
+    return average.requires_grad_(False)

@@ -1,0 +1,78 @@
+"""`fitwell compare`: settings and results of runs side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+from ..core.files import finite, write_text
+from ..core.text import shorten, table
+from ..report import Comparison, compare_runs, render_comparison
+
+if TYPE_CHECKING:
+    from ..train import Run
+
+_CELL = 44
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class CompareResult:
+    """What differs between runs.
+
+    Args:
+        runs: Folders of the runs.
+        comparison: What differs.
+        path: The page that shows it; None if none was written.
+    """
+
+    runs: tuple[Path, ...]
+    comparison: Comparison
+    path: Path | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the differences as plain data, ready for JSON."""
+        return {
+            "runs": [str(run) for run in self.runs],
+            "page": None if self.path is None else str(self.path),
+            **finite(self.comparison.to_dict()),
+        }
+
+    def __str__(self) -> str:
+        found = self.comparison
+        rows = [
+            [f"{row.section}: {row.name}", *(shorten(value, _CELL) for value in row.values)]
+            for row in found.settings
+        ]
+        parts = [table(["setting", *found.names], rows) if rows else "The settings are the same."]
+        rows = [[f"{row.part} {row.metric}", *row.texts] for row in found.metrics]
+        parts.append(table(["metric", *found.names], rows))
+        parts += [*map(str, found.paired), *found.warnings]
+        if self.path is not None:
+            parts.append(f"Page: {self.path}")
+        return "\n\n".join(parts)
+
+
+def compare(
+    *runs: str | Path | Run, output: str | Path | None = "comparison.html"
+) -> CompareResult:
+    """Put runs side by side: the settings that differ, all metrics, and a page with their curves.
+
+    Where two classifiers predicted the same test examples, an exact McNemar test says whether
+    chance in the choice of examples may explain the difference; it says nothing about seeds.
+
+    Args:
+        runs: Folders of at least two runs; each other one is tested against the first.
+        output: Where to write the page; None in Python writes none.
+
+    Raises:
+        UsageError: Fewer than two different runs.
+        RunError: One is not a run folder, or holds no training yet.
+    """
+    folders = tuple(Path(run) if isinstance(run, (str, Path)) else run.folder for run in runs)
+    found = compare_runs(folders)
+    path = None if output is None else Path(output)
+    if path is not None:
+        write_text(path, render_comparison(folders))
+    return CompareResult(runs=folders, comparison=found, path=path)

@@ -1,0 +1,176 @@
+"""`fitwell data`: list the built-in data sets, show one, get its files."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..core.errors import UnknownName, UsageError
+from ..core.files import atomic_path
+from ._data_page import ColumnRange, DataEntry, DataFiles, DataList, DataPage
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..data import DataSet, Examples, Splits
+
+
+def list_data() -> DataList:
+    """List the built-in data sets: what they are, whether they are here, what they may be used for.
+
+    Reads no data and needs no network.
+    """
+    from ..data import BUILTIN, where
+
+    return DataList(
+        tuple(
+            DataEntry(s.name, s.kind, s.examples, s.classes, where(s), s.license, s.title)
+            for s in BUILTIN.values()
+        )
+    )
+
+
+def get_data(name: str, /) -> DataFiles:
+    """Get the files of a built-in data set onto this machine and check them.
+
+    Args:
+        name: Such as ``mnist`` or ``adbench:cardio``.
+
+    Raises:
+        UnknownName: No set of that name.
+        DataError: A file cannot be had, or is not the original one.
+    """
+    from ..data import find_builtin
+
+    dataset, _ = find_builtin(name)
+    return DataFiles(dataset.name, tuple(_fetched(dataset).values()))
+
+
+def show_data(name: str, /, *, target: str | None = None, picture: Path | None = None) -> DataPage:
+    """Show a data set: counts, balance of the classes, value ranges, and for images a picture.
+
+    The parts are the ones that training with the default settings would use.
+
+    Args:
+        name: Such as ``mnist``, ``adbench:cardio`` or ``uci_regression:yacht/3``; or a folder of
+            images, a table or an .npz file of yours.
+        target: Column to predict, for a table of yours.
+        picture: Where the contact sheet of a set of images goes; by default NAME.png in the
+            current folder.
+
+    Raises:
+        UnknownName: No set of that name.
+        UsageError: A picture of a table is asked for, or a table lacks its target.
+        DataError: A file cannot be had, or it is bad.
+    """
+    from ..data import find_builtin
+    from ..tasks import open_source
+
+    if not Path(name).exists():
+        with contextlib.suppress(UnknownName):  # `open_source` says it with all it could have been
+            _fetched(find_builtin(name)[0])
+    source = open_source(name, reader={"target": target})
+    splits, dataset = source.splits, find_builtin(name)[0] if source.path is None else None
+    plain = Path(name).resolve().name if dataset is None else dataset.name
+    title = str(Path(name)) if dataset is None else dataset.title
+    if splits.schema.kind == "images":
+        caption = f"{plain}: {title}; {len(splits.train):,} examples to train on"
+        picture = _draw(splits, caption, picture or Path(f"{plain}.png"))
+    elif picture is not None:
+        raise UsageError(
+            f"data show: `picture` must be left out for anything but images; got {str(picture)!r}"
+            f" for {name!r}. The value ranges are printed."
+        )
+    by_class = splits.schema.target_kind == "class"
+    return DataPage(
+        name=plain,
+        title=title,
+        kind=splits.schema.kind,
+        input_shape=splits.schema.input_shape,
+        license="" if dataset is None else dataset.license,
+        homepage="" if dataset is None else dataset.homepage,
+        counts={part: len(examples) for part, examples in splits.parts().items()},
+        balance=_count_classes(splits) if by_class else {},
+        target=None if by_class else _number_range(splits),
+        columns=_column_ranges(splits.train),
+        how=splits.how,
+        fingerprint=splits.fingerprint,
+        picture=picture,
+    )
+
+
+def _fetched(dataset: DataSet) -> dict[str, Path]:
+    """Get the files, saying on a terminal how far it is."""
+    from ..data import get_files
+
+    return get_files(dataset, progress=_progress if sys.stderr.isatty() else None)
+
+
+def _progress(file: str, have: int, whole: int) -> None:
+    line = f"\r{file}  {have / 2**20:,.1f} of {whole / 2**20:,.1f} MiB  {have / whole:4.0%}"
+    print(line, end="\n" if have >= whole else "", file=sys.stderr, flush=True)
+
+
+def _draw(splits: Splits, title: str, path: Path) -> Path:
+    from ..data import contact_sheet
+
+    sheet = contact_sheet(splits.train, title=title)
+    try:
+        with atomic_path(path) as temporary:
+            sheet.save(temporary, format="PNG")
+    except OSError as err:
+        raise UsageError(
+            f"data show: `picture` must be a path that can be written; got {str(path)!r}"
+            f" ({err.strerror}). Name another one."
+        ) from err
+    return path
+
+
+def _count_classes(splits: Splits) -> dict[str, dict[str, int]]:
+    import numpy as np
+
+    names = splits.schema.class_names
+    counts: dict[str, dict[str, int]] = {name: {} for name in names}
+    for part, examples in splits.parts().items():
+        if examples.targets is not None:
+            found = np.bincount(examples.targets.numpy(), minlength=len(names))
+            for name, count in zip(names, found.tolist(), strict=True):
+                counts[name][part] = count
+    return counts
+
+
+def _column_ranges(train: Examples) -> tuple[ColumnRange, ...]:
+    import numpy as np
+
+    ranges: list[ColumnRange] = []
+    for place, column in enumerate(train.schema.columns):
+        values = train.inputs[:, place].numpy().astype(np.float64)
+        if column.kind == "category":
+            missing = int((values == 0).sum())
+            size = len(column.categories)
+            ranges.append(ColumnRange(column.name, "category", None, None, None, size, missing))
+        else:
+            ranges.append(_range(column.name, values))
+    return tuple(ranges)
+
+
+def _number_range(splits: Splits) -> ColumnRange | None:
+    if splits.train.targets is None:
+        return None
+    import numpy as np
+
+    values = splits.train.targets.numpy().astype(np.float64)
+    return _range(splits.schema.target_name, values)
+
+
+def _range(name: str, values: np.ndarray[Any, np.dtype[np.float64]]) -> ColumnRange:
+    import numpy as np
+
+    there = values[~np.isnan(values)]
+    missing = len(values) - len(there)
+    if not len(there):
+        return ColumnRange(name, "number", None, None, None, 0, missing)
+    low, mean, high = float(there.min()), float(there.mean()), float(there.max())
+    return ColumnRange(name, "number", low, mean, high, 0, missing)

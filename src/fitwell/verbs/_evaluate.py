@@ -1,0 +1,132 @@
+"""The verb `evaluate`: measure a run again, on its own parts or on new labelled data."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, final
+
+from ..core.errors import UsageError
+from ..data import Batches, Examples
+from ..tasks import ModelChoice, open_source, smoke
+from ..train import Run, Trainer
+from ..train import evaluate as measure
+from ._open_run import open_run
+from ._session import check_same_data, pick_device
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What was measured.
+
+    Args:
+        run: Folder of the run.
+        task: Its task.
+        model: Its model.
+        parameters: Trainable numbers of the model.
+        epochs: Passes it was trained for.
+        steps: Updates it was trained for.
+        seconds: Time the measuring took.
+        examples_per_second: How fast it was.
+        parts: Metrics by part; new data is the part ``data``.
+        counts: Examples by part.
+    """
+
+    run: str
+    task: str
+    model: str
+    parameters: int
+    epochs: int
+    steps: int
+    seconds: float
+    examples_per_second: float
+    parts: dict[str, dict[str, float]]
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give all fields as plain data, with a key per part."""
+        fields = {name: value for name, value in vars(self).items() if name != "parts"}
+        return {**fields, "train": {}, "valid": {}, "test": {}, **self.parts}
+
+    def __str__(self) -> str:
+        lines = [f"run      {self.run}: {self.model}, {self.parameters:,} parameters"]
+        for part, scores in self.parts.items():
+            numbers = "  ".join(f"{name} {value:.4g}" for name, value in scores.items())
+            lines.append(f"{part:<8} {numbers}  ({self.counts[part]:,} examples)")
+        return "\n".join(lines)
+
+
+def evaluate(
+    run: str | Path | Run,
+    data: Any = None,
+    /,
+    *,
+    batch_size: int = 256,
+    device: str = "cpu",
+    model: ModelChoice | None = None,
+) -> Evaluation:
+    """Measure a run's kept weights on its train, valid and test parts, or on new labelled data.
+
+    Args:
+        run: Folder of the run.
+        data: New labelled data of the same kind: a folder or a file, from Python also `Examples`;
+            for a run on data in memory, that data.
+        batch_size: Examples per forward pass.
+        device: What to measure on.
+        model: The model again, for a run of your own module.
+
+    Raises:
+        RunError: The folder is no run, has no weights, or its data has changed.
+        DataError: The new data is bad.
+        UsageError: The new data has no targets.
+    """
+    opened = open_run(run, model=model)
+    network = opened.model().to(pick_device(device))
+    settings = opened.settings
+    task = opened.known_task
+    parts = _parts(opened, data)
+    objective = task.objective(settings.loss.loss, opened.schema, opened.manifest["scaling"])
+    autocast = Trainer.autocast_of(settings.optimization.precision, device)
+    started = time.perf_counter()
+    scores = {}
+    for name, part in parts.items():
+        batches = Batches(part.to(device), batch_size, device=device)
+        with autocast:
+            scores[name] = measure(objective, network, batches)
+    seconds = time.perf_counter() - started
+    counts = {name: len(part) for name, part in parts.items()}
+    result = opened.result
+    return Evaluation(
+        run=str(opened.folder),
+        task=task.name,
+        model=settings.model.spec,
+        parameters=sum(p.numel() for p in network.parameters()),
+        epochs=result.get("epochs", 0),
+        steps=result.get("steps", 0),
+        seconds=seconds,
+        examples_per_second=sum(counts.values()) / max(seconds, 1e-9),
+        parts=scores,
+        counts=counts,
+    )
+
+
+def _parts(run: Run, data: Any) -> dict[str, Examples]:
+    chosen = run.settings.loss
+    if data is None or (chosen.source == "memory" and not isinstance(data, (str, Path, Examples))):
+        if chosen.source == "memory" and data is None:
+            raise UsageError(
+                f"{run.folder}: was trained on data in memory; give it again: evaluate(run, data)."
+            )
+        source = open_source(chosen.source if data is None else data, chosen.path, chosen.reader)
+        splits = smoke(source.splits) if chosen.smoke else source.splits
+        check_same_data(run, splits)
+        return splits.parts()
+    examples = run.read(data)
+    if examples.targets is None:
+        raise UsageError(
+            f"evaluate: `data` must hold the targets {run.schema.target_name!r};"
+            f" got {data} without. Use 'fitwell predict' for data without targets."
+        )
+    return {"data": examples}

@@ -1,0 +1,123 @@
+"""`fitwell list`: the runs of a folder, and the methods of a family; neither needs torch."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from ..core.catalog import Entry, methods
+from ..core.errors import RunError
+from ..core.runs import RunFiles, find_runs, read_run
+from ..core.text import shorten, table
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class RunList:
+    """The runs of a folder, newest first.
+
+    Args:
+        folder: Where they were looked for.
+        runs: Those that could be read.
+        damaged: What was wrong with the others, by folder.
+    """
+
+    folder: Path
+    runs: tuple[RunFiles, ...]
+    damaged: dict[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the list as plain data, ready for JSON."""
+        return {
+            "folder": str(self.folder),
+            "runs": [_summary(run) for run in self.runs],
+            "damaged": self.damaged,
+        }
+
+    def __str__(self) -> str:
+        notes = [f"damaged: {text}" for text in self.damaged.values()]
+        if not self.runs:
+            empty = f"No runs in {self.folder}. Make one: fitwell train digits"
+            return "\n".join([empty, *notes])
+        rows = []
+        for run in self.runs:
+            facts = _summary(run)
+            metric = run.main_metric
+            best = None if metric is None else f"{metric[0]} {metric[1]:.4g}"
+            model = shorten(facts["model"] or "-", 40)
+            middle = (facts["run"], facts["task"], model, facts["status"], facts["epochs"])
+            rows.append((*middle, best, facts["date"]))
+        header = ("run", "task", "model", "status", "epochs", "valid", "date")
+        return "\n".join([table(header, rows, right="epochs"), *notes])
+
+
+def _summary(run: RunFiles) -> dict[str, Any]:
+    changed = datetime.datetime.fromtimestamp((run.folder / "run.json").stat().st_mtime)
+    return {
+        "run": str(run.folder),
+        "task": run.run.get("task"),
+        "model": run.model,
+        "status": run.run.get("status"),
+        "epochs": run.epochs_done,
+        "valid": dict(run.valid),
+        "date": changed.isoformat(sep=" ", timespec="minutes"),
+    }
+
+
+def list_runs(folder: str | Path = "runs", /) -> RunList:
+    """List the runs in a folder, newest first: task, model, status, epochs, validation metrics.
+
+    For the methods that fitwell has, use `fitwell list methods`.
+
+    Args:
+        folder: Where runs are kept; they may lie one folder deeper.
+    """
+    runs, damaged = [], {}
+    for path in find_runs(folder):
+        try:
+            runs.append(read_run(path))
+        except RunError as err:  # one damaged run must not hide the others
+            damaged[str(path)] = str(err).removeprefix("runs: ")
+    return RunList(folder=Path(folder), runs=tuple(runs), damaged=damaged)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class MethodList:
+    """Methods by family and name.
+
+    Args:
+        entries: The methods.
+    """
+
+    entries: tuple[Entry, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the list as plain data, ready for JSON."""
+        fields = [(entry.path, entry.card.summary, entry.card.keys) for entry in self.entries]
+        return {
+            "methods": [{"name": n, "summary": s, "source": list(keys)} for n, s, keys in fields]
+        }
+
+    def __str__(self) -> str:
+        rows = [
+            (entry.path, shorten(entry.card.summary, 68), ", ".join(entry.card.keys))
+            for entry in self.entries
+        ]
+        if not rows:
+            return "No methods here."
+        return table(("method", "what it does", "source"), rows)
+
+
+def list_methods(family: str | None = None, /) -> MethodList:
+    """List the methods of fitwell with their sources; `fitwell show NAME` prints one in full.
+
+    Args:
+        family: Such as `nn` or `optim`; all families when left out.
+
+    Raises:
+        UnknownName: There is no family of that name.
+    """
+    return MethodList(entries=methods(family))

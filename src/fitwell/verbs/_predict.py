@@ -1,0 +1,133 @@
+"""The verb `predict`: answers for new data, in the file that a leaderboard wants."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, final
+
+from ..core.errors import DataError, UsageError
+from ..core.files import atomic_path
+from ..data import BUILTIN, Batches, Examples, open_unlabelled
+from ..tasks import ModelChoice
+from ..train import Run, Trainer, outputs_of
+from ._open_run import open_run
+from ._session import pick_device
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class PredictionFile:
+    """A file of answers.
+
+    Args:
+        path: The file.
+        rows: Answers in it.
+        header: Its first line.
+        skipped: Bad rows that were left out.
+    """
+
+    path: str
+    rows: int
+    header: tuple[str, ...]
+    skipped: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give all fields as plain data."""
+        return dict(vars(self))
+
+    def __str__(self) -> str:
+        left_out = f"; {self.skipped} bad rows skipped" if self.skipped else ""
+        return f"{self.path}: {self.rows:,} rows, {','.join(self.header)}{left_out}"
+
+
+def predict(
+    run: str | Path | Run,
+    data: Any,
+    /,
+    *,
+    output: str | Path | None = None,
+    labels: Literal["names", "indices"] = "names",
+    id_name: str | None = None,
+    target_name: str | None = None,
+    sample: str | Path | None = None,
+    probs: bool = False,
+    on_bad_row: Literal["stop", "skip"] = "stop",
+    batch_size: int = 256,
+    device: str = "cpu",
+    model: ModelChoice | None = None,
+) -> PredictionFile:
+    """Answer for new data and write a CSV file: one row per example, ids as they are in the data.
+
+    Args:
+        run: Folder of the run.
+        data: A folder or file of the same kind as the training data, or a built-in set with
+            examples that have no targets.
+        output: The file; predictions.csv in the run if left out.
+        labels: Write classes by name or by index.
+        id_name: Header of the ids.
+        target_name: Header of the answers.
+        sample: A leaderboard's sample file, whose header and order of ids are taken over.
+        probs: Add a column with the probability of each class.
+        on_bad_row: Stop at a bad row or file, or skip and count it.
+        batch_size: Examples per forward pass.
+        device: What to predict on.
+        model: The model again, for a run of your own module.
+
+    Raises:
+        RunError: The folder is no run, or has no weights yet.
+        DataError: The data is bad, or the sample names other ids.
+    """
+    opened = open_run(run, model=model)
+    examples = _examples(opened, data, on_bad_row)
+    device = pick_device(device)
+    network = opened.model().to(device)
+    with Trainer.autocast_of(opened.settings.optimization.precision, device):
+        outputs = outputs_of(network, Batches(examples, batch_size, device=device))
+    schema = opened.schema
+    answers = opened.known_task.describe(outputs, schema)
+    header = [id_name or schema.id_name, target_name or schema.target_name]
+    columns = [list(examples.named_ids()), answers.words(labels)]
+    if probs:
+        if answers.probs is None:
+            raise UsageError("predict: `probs` must be left out when the target is a number.")
+        header += [f"p_{name}" for name in schema.class_names]
+        columns += [[format(p, ".6g") for p in column.tolist()] for column in answers.probs.T]
+    rows = list(zip(*columns, strict=True))
+    if sample is not None:
+        header[:2], rows = _as_sample(Path(sample), rows)
+    target = Path(output) if output is not None else opened.folder / "predictions.csv"
+    with atomic_path(target) as path, path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+    skipped = int(examples.schema.source.get("skipped", 0))
+    return PredictionFile(path=str(target), rows=len(rows), header=tuple(header), skipped=skipped)
+
+
+def _examples(run: Run, data: Any, on_bad_row: Literal["stop", "skip"]) -> Examples:
+    if isinstance(data, str) and data in BUILTIN and not Path(data).exists():
+        return open_unlabelled(data)
+    if isinstance(data, (str, Path)):
+        return run.known_task.read(data, run.schema, on_bad_row=on_bad_row)
+    return run.read(data)
+
+
+def _as_sample(
+    sample: Path, rows: list[tuple[str, ...]]
+) -> tuple[list[str], list[tuple[str, ...]]]:
+    """Put rows in the order of a sample file's ids."""
+    from ._submission import read_rows
+
+    header, wanted = read_rows(sample)
+    ids = [row[0] for row in wanted]
+    found = {row[0]: row for row in rows}
+    missing = [name for name in ids if name not in found]
+    if missing:
+        raise DataError(
+            f"{sample}: names the id {missing[0]!r} (row {ids.index(missing[0]) + 2}) and"
+            f" {len(missing) - 1} more that the data does not have. Give the data that belongs"
+            " to this sample."
+        )
+    return header[:2], [found[name] for name in ids]

@@ -1,0 +1,311 @@
+"""One training of a run, from its settings to its numbers; what `train` and `resume` share."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, final
+
+import torch
+from torch import nn
+
+from .. import __version__
+from ..core.errors import RunError, UsageError
+from ..core.spec import build
+from ..data import Batches, Examples, Splits, augmentation
+from ..optim import OPTIMIZERS, Optimizer, decay_groups, schedule
+from ..tasks import ModelChoice, SupervisedTask
+from ..train import (
+    CheckpointWriter,
+    EarlyStopping,
+    MetricsLog,
+    OptimizationSettings,
+    Progress,
+    Retention,
+    Run,
+    TensorBoard,
+    TimeBudget,
+    Trainer,
+    resume,
+)
+from ._measure import measure
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """What a run keeps while it trains; part of ``run.json``, so that resuming keeps it too.
+
+    Args:
+        log_every: Steps between losses in ``metrics.jsonl``.
+        checkpoint_seconds: Least time between checkpoints.
+        keep_best: How many of the best checkpoints stay.
+        keep_every: Checkpoints at multiples of this step stay; 0 for none.
+        max_bytes: Bytes that all checkpoints may take.
+        tensorboard: Whether TensorBoard events are written.
+    """
+
+    log_every: int = 50
+    checkpoint_seconds: float = 10.0
+    keep_best: int = 1
+    keep_every: int = 0
+    max_bytes: int | None = None
+    tensorboard: bool = False
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """A run that is being trained in this process.
+
+    Args:
+        run: The run.
+        task: Its task.
+        splits: Its data.
+        choice: Its model: printed form, module, or what makes one.
+        best_mode: Whether less or more of the metric is better.
+        max_minutes: Time budget of this process.
+        quiet: Whether progress is left out.
+    """
+
+    run: Run
+    task: SupervisedTask
+    splits: Splits
+    choice: ModelChoice
+    max_minutes: float | None = None
+    quiet: bool = False
+
+    def execute(self) -> Run:
+        """Train from the newest checkpoint, or from the start, to the end; then measure.
+
+        Raises:
+            KeyboardInterrupt: The user stopped it; the run can be resumed.
+        """
+        with self.run.locked():
+            try:
+                self._execute()
+            except Exception as err:
+                self.run.update(status="failed", error=f"{type(err).__name__}: {err}")
+                raise
+        return self.run
+
+    def _execute(self) -> None:
+        chosen = self.run.settings.optimization
+        torch.manual_seed(chosen.seed)
+        model = self._build_model(chosen)
+        best = EarlyStopping(
+            self.run.settings.loss.metric, self.run.manifest["best_mode"], chosen.patience
+        )
+        train, valid = self._batches(self.splits.train, True), self._batches(self.splits.valid)
+        trainer = self._trainer(model, chosen, best)
+        self._restore(trainer, train, best)
+        self.run.update(status="running", error=None, machine=machine(chosen.device))
+        with _stoppable(trainer) as interrupted:
+            trainer.fit(
+                train,
+                valid,
+                epochs=chosen.epochs,
+                max_steps=chosen.max_steps,
+                log_every=self.run.manifest["recording"]["log_every"],
+            )
+        stopped = trainer.history.stopped
+        if interrupted:
+            self.run.update(status="stopped", stopped=stopped)
+            raise KeyboardInterrupt
+        best.restore(trainer)
+        self.run.save_model(trainer.measured_model.state_dict())
+        measure(self.run, self.task, self.splits, trainer, best.best_epoch)
+        early = stopped is not None and chosen.patience is not None and "no better" in stopped
+        ended = stopped is None or early
+        self.run.update(status="finished" if ended else "stopped", stopped=stopped)
+
+    def _build_model(self, chosen: OptimizationSettings) -> nn.Module:
+        model = self.task.build_model(
+            self.choice, self.splits.schema, self.run.manifest["scaling"]
+        ).to(chosen.device)
+        if chosen.channels_last:
+            model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return model
+
+    def _batches(self, examples: Examples, training: bool = False) -> Batches:
+        chosen = self.run.settings.optimization
+        return Batches(
+            examples.to(chosen.device),
+            chosen.batch_size if training else max(chosen.batch_size, 256),
+            shuffle=training,
+            seed=chosen.seed,
+            augment=augmentation(chosen.augment) if training else None,
+            device=chosen.device,
+        )
+
+    def _trainer(
+        self, model: nn.Module, chosen: OptimizationSettings, best: EarlyStopping
+    ) -> Trainer:
+        kept = Recording(**self.run.manifest["recording"])
+        retention = Retention(best=kept.keep_best, every=kept.keep_every, max_bytes=kept.max_bytes)
+        observers: list[object] = [MetricsLog(self.run, kept.log_every), best]
+        if not self.quiet:
+            observers.append(Progress(metric=best.metric))
+        if kept.tensorboard:
+            observers.append(TensorBoard(self.run.folder / "tensorboard"))
+        if self.max_minutes is not None:
+            observers.append(TimeBudget(self.max_minutes))
+        checkpoints = self.run.checkpoints(retention)
+        observers.append(CheckpointWriter(checkpoints, kept.checkpoint_seconds, best))
+        return Trainer(
+            model,
+            self.task.objective(
+                self.run.settings.loss.loss, self.splits.schema, self.run.manifest["scaling"]
+            ),
+            make_optimizer(chosen.optimizer, model),
+            schedule=schedule(chosen.schedule),
+            accumulate=chosen.accumulate,
+            grad_clip_norm=chosen.grad_clip_norm,
+            precision=chosen.precision,
+            ema_decay=chosen.ema_decay,
+            compiled=chosen.compiled,
+            observers=observers,
+        )
+
+    def _restore(self, trainer: Trainer, train: Batches, best: EarlyStopping) -> None:
+        checkpoints = self.run.checkpoints()
+        step = checkpoints.newest()
+        if step is not None:
+            where = str(checkpoints.folder / f"step-{step:09d}")
+            resume(trainer, checkpoints.load(step), train, best, where)
+        self.run.rewind(step or 0)
+
+
+def make_optimizer(spec: str, model: nn.Module) -> Optimizer:
+    """Build an optimizer; weight decay acts on matrices and filters, not on vectors.
+
+    Args:
+        spec: Its printed form.
+        model: Whose parameters.
+
+    Raises:
+        UnknownName: No optimizer or argument of that name.
+        UsageError: The model has nothing to train.
+    """
+    parameters: Any = [p for p in model.parameters() if p.requires_grad]
+    if not parameters:
+        raise UsageError("train: `model` must have parameters to train; got none.")
+    optimizer: Optimizer = build(
+        spec, OPTIMIZERS, owner="train", what="optimizer", params=parameters
+    )
+    decay = float(optimizer.defaults.get("weight_decay", 0.0))
+    if decay > 0:
+        groups = decay_groups(model, decay)
+        optimizer = build(spec, OPTIMIZERS, owner="train", what="optimizer", params=groups)
+    return optimizer
+
+
+@contextlib.contextmanager
+def _stoppable(trainer: Trainer) -> Iterator[list[str]]:
+    """Let the first Ctrl-C or termination end training after its step; the second one at once."""
+    caught: list[str] = []
+
+    def ask(number: int, frame: object) -> None:
+        if caught:
+            raise KeyboardInterrupt
+        caught.append(signal.Signals(number).name)
+        trainer.stop(f"interrupted by {caught[0]}")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield caught
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, ask) for number in numbers}
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def machine(device: str) -> dict[str, Any]:
+    """Describe what a run trains on, since the last bits of its numbers depend on it.
+
+    Args:
+        device: The device it uses.
+    """
+    cpu = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:
+        names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+        cpu = names[0] if names else cpu
+    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else cpu
+    return {
+        "device": device,
+        "name": name,
+        "cpus": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "system": platform.platform(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Give the versions that a run's numbers depend on."""
+    import numpy as np
+
+    return {
+        "fitwell": __version__,
+        "python": sys.version.split()[0],
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }
+
+
+def pick_device(name: str) -> str:
+    """Resolve ``auto`` to the fastest device there is, and check that any other is there.
+
+    Args:
+        name: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps`` ...
+
+    Raises:
+        UsageError: torch has no such device here.
+    """
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as err:
+        reason = str(err).splitlines()[0]
+        raise UsageError(
+            f"train: `device` must be one that torch can use here; got {name!r} ({reason})."
+            " Use --device cpu."
+        ) from err
+    return name
+
+
+def check_same_data(run: Run, splits: Splits) -> None:
+    """Refuse to go on with other data than the run began with.
+
+    Args:
+        run: The run.
+        splits: The data as it is now.
+
+    Raises:
+        RunError: The data changed.
+    """
+    before = run.manifest["data"]["fingerprint"]
+    if splits.fingerprint != before:
+        raise RunError(
+            f"{run.folder}: the data has changed since the run began (fingerprint"
+            f" {splits.fingerprint[:12]}, was {before[:12]}). Restore it, or start a new run with"
+            f" 'fitwell train --like {run.folder}'."
+        )
+
+
+def settings_of(recording: Recording) -> dict[str, Any]:
+    """Give a recording as plain data.
+
+    Args:
+        recording: What to keep.
+    """
+    return asdict(recording)
