@@ -30,6 +30,8 @@ def many(
     mode: Mode = "mean",
     often: int | Literal["auto"] = "auto",
     smoke: bool = False,
+    compiled: bool | None = None,
+    anything: Any = None,
     plot: bool = True,
     split: tuple[float, float] = (0.8, 0.1),
     tags: tuple[str, ...] = (),
@@ -92,6 +94,10 @@ def test_without_options_the_function_gets_its_own_defaults() -> None:
         (["--often", "5"], "often", 5),
         (["--smoke"], "smoke", True),
         (["--no-plot"], "plot", False),
+        (["--compiled"], "compiled", True),
+        (["--no-compiled"], "compiled", False),
+        (["--compiled", "False"], "compiled", False),
+        (["--anything", "text"], "anything", "text"),
         (["--split", "0.5", "0.25"], "split", (0.5, 0.25)),
         (["--tags", "a", "b"], "tags", ("a", "b")),
         (["--augment", "[Flip(), Crop()]"], "augment", "[Flip(), Crop()]"),
@@ -136,7 +142,10 @@ def test_help_is_in_groups_and_without_markup(capsys: pytest.CaptureFixture[str]
 def test_the_surface_is_text() -> None:
     lines = Options.of(many).surface()
     assert lines[:3] == ["SOURCE TEXT", "PATH TEXT = None", "--model TEXT = 'cnn'"]
-    assert "--split NUMBER NUMBER = (0.8, 0.1)" in lines
+    assert {"--split NUMBER NUMBER = (0.8, 0.1)", "--no-plot = True", "--smoke = False"} <= set(
+        lines
+    )
+    assert Options.of(several).surface() == ["RUNS TEXT ...", "--by TEXT = 'loss'"]
 
 
 def test_names_for_type_checkers_only_are_foreign() -> None:

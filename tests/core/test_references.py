@@ -8,7 +8,8 @@ from fitwell.core.errors import UnknownName
 from fitwell.core.references import DATA_SETS, FILE, RE_EXPORTS, bibtex, own_entry, references
 
 NEEDED = {
-    "article": {"author", "title", "journal", "year", "volume", "pages"},
+    "article": {"author", "title", "journal", "year"},
+    "book": {"author", "title", "publisher", "year"},
     "inproceedings": {"author", "title", "booktitle", "year"},
     "incollection": {"author", "title", "booktitle", "year", "publisher", "pages"},
     "techreport": {"author", "title", "institution", "year"},

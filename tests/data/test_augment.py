@@ -98,4 +98,4 @@ def test_what_is_no_list_of_specs_is_refused() -> None:
     with pytest.raises(UsageError, match="must be a list of specs; got 3"):
         augmentation(3)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="literal arguments"):
-        augmentation("[Flip(), __import__('os')]")
+        augmentation("[Flip(), Crop(padding=open('x').read())]")

@@ -55,7 +55,9 @@ def test_embedded_sets_equal_scikit_learn(name: str) -> None:
         assert pixels.dtype == np.uint8
         exact = reference.images[:, None] * 255 / 16
         assert np.abs(pixels - exact).max() <= 0.5
-        np.testing.assert_array_equal(np.rint(pixels.astype(np.float64) * 16 / 255), reference.images[:, None])
+        np.testing.assert_array_equal(
+            np.rint(pixels.astype(np.float64) * 16 / 255), reference.images[:, None]
+        )
     else:
         np.testing.assert_array_equal(examples.inputs, reference.data.astype(np.float32))
         assert [column.name for column in examples.schema.columns] == list(reference.feature_names)
@@ -124,7 +126,7 @@ def test_names_are_found_or_explained() -> None:
         find_builtin("digit")
     with pytest.raises(UnknownName, match="nearest: 'adbench:cardio'"):
         find_builtin("adbench:cardoi")
-    with pytest.raises(UnknownName, match=r"family.*adbench:annthyroid, adbench:breastw, .*vowels"):
+    with pytest.raises(UsageError, match=r"family.*adbench:annthyroid, adbench:breastw, .*vowels"):
         find_builtin("adbench")
     with pytest.raises(UsageError, match="cut from 0 to 19; got 'uci_regression:yacht/20'"):
         find_builtin("uci_regression:yacht/20")

@@ -7,17 +7,20 @@ import os
 import subprocess
 import sys
 import time
+import warnings
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from image_factory import class_folders, encoded, photo, write
 
 from fitwell.core.errors import DataError, UsageError
 from fitwell.data import Batches, load_images
-from fitwell.data._images import _cache, _decode, _pixels
+from fitwell.data._images import _cache, _decode, _pixels, _worker
+
+from .image_factory import class_folders, encoded, photo, write
 
 
 @pytest.fixture
@@ -182,6 +185,7 @@ load_images(sys.argv[1], cache=Path(sys.argv[2]), workers=1)
 """
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_no_entry(photos: Path, tmp_path: Path) -> None:
     cache = tmp_path / "c"
     command = [sys.executable, "-c", _KILLED, str(photos), str(cache)]
@@ -193,21 +197,36 @@ def test_a_killed_process_leaves_no_entry(photos: Path, tmp_path: Path) -> None:
     assert [path.name[:4] == "tmp-" for path in entries(cache)] == [False]
 
 
-_ONE_OF_TWO = """
-import sys
+_TWO_AT_ONCE = """
+import os, sys
 from pathlib import Path
 from fitwell.data import load_images
-print(load_images(sys.argv[1], cache=Path(sys.argv[2])).fingerprint)
+child = os.fork()
+print(load_images(sys.argv[1], cache=Path(sys.argv[2])).fingerprint, flush=True)
+if child:
+    sys.exit(os.waitpid(child, 0)[1])
 """
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_share_one_entry(photos: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", _ONE_OF_TWO, str(photos), str(tmp_path / "c")]
-    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    answers = {process.communicate()[0] for process in both}
-    assert [process.returncode for process in both] == [0, 0]
-    assert len(answers) == 1
+    command = [sys.executable, "-c", _TWO_AT_ONCE, str(photos), str(tmp_path / "c")]
+    answers = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    assert len(answers) == 2
+    assert len(set(answers)) == 1
     assert len(entries(tmp_path / "c")) == 1
+
+
+def test_two_threads_at_once_leave_the_filters_of_warnings_alone(
+    photos: Path, tmp_path: Path
+) -> None:
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(4) as pool:
+        sizes = [
+            pool.submit(load_images, photos, image_size=n, cache=tmp_path) for n in (4, 5, 6, 7)
+        ]
+        assert [job.result().schema.input_shape[1] for job in sizes] == [4, 5, 6, 7]
+    assert warnings.filters == before
 
 
 def test_losing_the_race_uses_the_entry_of_the_winner(
@@ -254,6 +273,33 @@ def test_any_number_of_workers_gives_the_same(photos: Path, tmp_path: Path) -> N
     assert len(prints) == 1
     with pytest.raises(UsageError, match="`workers` must be at least 1; got 0"):
         load_images(photos, cache=tmp_path / "c", workers=0)
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_processes_give_the_same(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: Counter[str], dies: bool
+) -> None:
+    write(photos, {"cat/bad.png": b"no image", "dog/empty.png": b""})
+    first = load_images(photos, on_bad_row="skip", cache=tmp_path / "a")
+    calls.clear()
+    monkeypatch.setattr(_cache, "_MANY", 1)
+    monkeypatch.setattr(_cache, "_CHUNK", 4)
+    if dies:
+        monkeypatch.setattr(_worker, "__file__", str(tmp_path / "nothing"))
+    second = load_images(photos, on_bad_row="skip", cache=tmp_path / "b", workers=2)
+    assert second.fingerprint == first.fingerprint
+    assert second.schema.source["skipped"] == 2
+    assert second.schema == first.schema
+    assert calls["decode"] == (22 if dies else 0)  # here; the processes count for themselves
+
+
+def test_processes_do_not_load_torch() -> None:
+    code = (
+        "import sys, runpy; sys.stdin = open('/dev/null');"
+        f"runpy.run_path({_worker.__file__!r}, run_name='__main__'); print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_a_cache_that_cannot_be_written(photos: Path, tmp_path: Path) -> None:

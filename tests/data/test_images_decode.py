@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from image_factory import encoded, gray16, photo, png_bomb, rotated_jpeg
 from PIL import Image, ImageOps
 from sklearn.datasets import load_sample_images
 
 from fitwell.data._images._decode import BadImage, decode, read_header
+
+from .image_factory import encoded, gray16, photo, png_bomb, rotated_jpeg
 
 BILINEAR = Image.Resampling.BILINEAR
 GREY_LEVEL = 1  # rounding of a box that is not whole pixels, and of turning after resizing
@@ -178,7 +179,6 @@ def test_damage_never_escapes_as_another_error(data: st.DataObject) -> None:
         warnings.simplefilter("ignore")
         try:
             pixels, _ = decode(bytes(content), (8, 8), "rgb")
-        except BadImage as err:
-            assert err.problem
-        else:
-            assert pixels.shape == (3, 8, 8)
+        except BadImage:
+            return
+    assert pixels.shape == (3, 8, 8)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from torch import nn
@@ -20,7 +22,7 @@ def test_mlp_equals_a_sequential_with_copied_weights() -> None:
 @pytest.mark.parametrize("hidden", [(), (5,), (7, 4, 2)])
 def test_mlp_has_the_parameters_of_the_formula(hidden: tuple[int, ...]) -> None:
     widths = (6, *hidden, 3)
-    formula = sum((a + 1) * b for a, b in zip(widths, widths[1:], strict=False))
+    formula = sum((a + 1) * b for a, b in itertools.pairwise(widths))
     assert count_parameters(MLP(6, 3, hidden=hidden)) == formula
 
 

@@ -111,6 +111,8 @@ def test_show_refuses_what_cannot_be() -> None:
         show_data("iris", picture=Path("iris.png"))
     with pytest.raises(UnknownName, match="nearest: 'digits'"):
         show_data("digit")
+    with pytest.raises(UsageError, match=r"one set of the family; got 'adbench'"):
+        show_data("adbench")
     Path("file").write_text("in the way")
     with pytest.raises(UsageError, match=r"`picture` must be a path that can be written"):
         show_data("digits", picture=Path("file") / "digits.png")

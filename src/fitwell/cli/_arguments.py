@@ -24,7 +24,7 @@ _NAMES: dict[type, str] = {
     str: "TEXT",
     int: "INT",
     float: "NUMBER",
-    bool: "{True,False}",
+    bool: "[{True,False}]",
     Path: "PATH",
 }
 EVERYWHERE = {
@@ -81,6 +81,8 @@ def typeable(given: Any, default: Any = inspect.Parameter.empty) -> Any:
         given: The type.
         default: The parameter's default, whose type is taken when the given one is foreign.
     """
+    if given in (Any, inspect.Parameter.empty):
+        given = str if default is not None else str | None
     parts = [part for part in _parts(given) if _is_typeable(part)]
     if not any(part is not type(None) for part in parts):
         kind = type(default)
@@ -164,9 +166,16 @@ class Options:
         """Give one line per option, as frozen by the tests: name, values, default."""
         lines = []
         for name, (parameter, kind) in self.parameters.items():
-            shown = name.upper() if is_positional(parameter) else "--" + name.replace("_", "-")
-            default = "" if parameter.default is parameter.empty else f" = {parameter.default!r}"
-            lines.append(f"{shown} {metavar(kind)}{default}")
+            default = parameter.default
+            option = name.replace("_", "-")
+            if is_positional(parameter):
+                more = " ..." if parameter.kind is parameter.VAR_POSITIONAL else ""
+                words = f"{name.upper()} {metavar(kind)}{more}"
+            elif isinstance(default, bool):
+                words = f"--no-{option}" if default else f"--{option}"
+            else:
+                words = f"--{option} {metavar(kind)}"
+            lines.append(words if default is parameter.empty else f"{words} = {default!r}")
         return lines
 
     def read(self, arguments: Sequence[str], *, prog: str) -> tuple[list[Any], dict[str, Any]]:
@@ -186,7 +195,7 @@ class Options:
             form,
             prog=prog,
             description=self._description(),
-            args=list(arguments),
+            args=self._with_values(arguments),
             config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
         )
         given: dict[str, Any] = {}
@@ -202,6 +211,22 @@ class Options:
             else:
                 positional.append(given[name])
         return positional, keywords
+
+    def _with_values(self, arguments: Sequence[str]) -> list[str]:
+        """Let a flag that may also be left open, `bool | None`, be typed without its value."""
+        names = {
+            "--" + name.replace("_", "-")
+            for name, (parameter, kind) in self.parameters.items()
+            if bool in _parts(kind) and not isinstance(parameter.default, bool)
+        }
+        words: list[str] = []
+        for word, following in zip(arguments, [*arguments, ""][1:], strict=True):
+            positive = word.replace("--no-", "--", 1)
+            if positive not in names or following in ("True", "False"):
+                words.append(word)
+            else:
+                words += [positive, str(positive == word)]
+        return words
 
     def _description(self) -> str:
         return "\n\n".join(part for part in (self.card.summary, self.card.use) if part)
@@ -255,7 +280,7 @@ def _field(card: Card, parameter: inspect.Parameter, kind: Any) -> tuple[str, An
     if is_positional(parameter):
         positional: Any = tyro.conf.Positional
         marked = positional[marked]
-    if default is None:
+    if default is None and bool not in _parts(kind):  # tyro reads False as True under it
         never_none: Any = tyro.conf.DisallowNone
         marked = never_none[marked]
     if default is parameter.empty:

@@ -184,7 +184,7 @@ def _described(family: str, name: str, node: ast.stmt, file: Path) -> Entry:
     elif isinstance(node, ast.ClassDef):
         kind = "class"
         card = read_card(ast.get_docstring(node))
-        signature, parameters = _constructor(name, node)
+        signature, parameters = _constructor(name, node, file)
     return Entry(
         family=family,
         name=name,
@@ -197,12 +197,16 @@ def _described(family: str, name: str, node: ast.stmt, file: Path) -> Entry:
     )
 
 
-def _constructor(name: str, node: ast.ClassDef) -> tuple[str, tuple[str, ...]]:
+def _constructor(name: str, node: ast.ClassDef, file: Path) -> tuple[str, tuple[str, ...]]:
     for item in node.body:
         if isinstance(item, ast.FunctionDef) and item.name == "__init__":
             return _signature(name, item.args, None, skip=1)
     if not any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list):
-        return f"{name}({'...' if node.bases else ''})", ()
+        bases = {ast.unparse(base) for base in node.bases}
+        for other in _parse(file).body:
+            if isinstance(other, ast.ClassDef) and other.name in bases:
+                return _constructor(name, other, file)
+        return f"{name}()", ()
     fields = [
         item
         for item in node.body

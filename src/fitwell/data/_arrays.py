@@ -352,9 +352,10 @@ def _read_npz(path: Path) -> dict[str, Arrays]:
     if not path.is_file():
         raise DataError(f"{path}: there is no such file. Check the path.")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not hasattr(file, "files"):
-                raise DataError(f"{path}: holds one array; save inputs and targets with np.savez.")
+        with path.open("rb") as stream:
+            file = np.load(stream, allow_pickle=False)
+            if isinstance(file, np.ndarray):
+                raise DataError(f"{path}: holds one array. Save inputs and targets with np.savez.")
             arrays = {name: file[name] for name in file.files}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as err:
         if isinstance(err, DataError):

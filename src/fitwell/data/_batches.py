@@ -82,13 +82,15 @@ class Batches:
         self._noise = torch.Generator(self.device).manual_seed(seed)
         self._epoch_start = self._order.get_state()
         self._position = 0
+        self._resume_at = 0
 
     def __len__(self) -> int:
         count = len(self.examples)
         return count // self.batch_size if self.drop_last else -(-count // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        skip, self._position = self._position, 0
+        skip, self._resume_at = self._resume_at, 0
+        self._position = 0
         if skip:
             self._order.set_state(self._epoch_start)
         else:
@@ -151,7 +153,7 @@ class Batches:
         Args:
             state: What `state_dict` gave.
         """
-        self._position = int(state["position"])
+        self._position = self._resume_at = int(state["position"])
         self._epoch_start = state["epoch_start"]
         self._order.set_state(state["order"])
         self._noise.set_state(state["noise"])

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 
-from ..core.errors import DataError, UnknownName, UsageError, unknown_name
+from ..core.errors import DataError, UsageError, unknown_name
 from ..core.files import local_data_dir
 from ._builtin_catalog import BUILTIN
 from ._builtin_images import CIFAR10_JPEG
@@ -31,7 +31,7 @@ def find_builtin(name: str) -> tuple[DataSet, int]:
 
     Raises:
         UnknownName: No set of that name.
-        UsageError: The set has no such published cut.
+        UsageError: The name is that of a family, or the set has no such published cut.
     """
     base, slash, fold = name.partition("/")
     folded = {_fold(key): dataset for key, dataset in BUILTIN.items()}
@@ -39,8 +39,9 @@ def find_builtin(name: str) -> tuple[DataSet, int]:
     if dataset is None:
         members = [key for key in BUILTIN if _fold(key).startswith(_fold(base) + ":")]
         if members:
-            raise UnknownName(
-                f"data: {name!r} is a family of data sets; name one of: {', '.join(members)}."
+            raise UsageError(
+                f"data: `name` must name one set of the family; got {name!r}."
+                f" Use one of: {', '.join(members)}."
             )
         raise unknown_name("data", "built-in data set", name, BUILTIN)
     if slash and not (fold.isdecimal() and int(fold) < dataset.folds):
@@ -81,23 +82,25 @@ def load_builtin(
 
     Raises:
         UnknownName: No set of that name.
-        UsageError: The cut is not possible.
+        UsageError: The name is that of a family, or the cut is not possible.
         DataError: The files cannot be had, or are not the original ones.
     """
     dataset, fold = find_builtin(name)
+    if mode not in get_args(BuiltinMode):
+        raise UsageError(
+            f"load_builtin: `mode` must be 'auto', 'random' or 'stratified'; got {mode!r}."
+            " Other ways to cut are for data of your own."
+        )
     files = get_files(dataset)
     source = dataset.load(files)
     examples, rows, held = source.examples, np.arange(len(source.examples)), None
     if source.tests:
         held, test = source.tests[fold], 0.0
         rows = np.delete(rows, held)
-    classes = examples.schema.target_kind == "class" and examples.targets is not None
-    labels = examples.targets.numpy()[rows] if classes and examples.targets is not None else None
+    labels = None
+    if examples.schema.target_kind == "class" and examples.targets is not None:
+        labels = examples.targets.numpy()[rows]
     chosen = ("random" if labels is None else "stratified") if mode == "auto" else mode
-    if chosen not in ("random", "stratified"):
-        raise UsageError(
-            f"load_builtin: `mode` must be 'auto', 'random' or 'stratified'; got {mode!r}."
-        )
     cuts = cut(len(rows), mode=chosen, valid=valid, test=test, seed=seed, labels=labels)
     parts = {part: rows[places] for part, places in cuts.items()}
     if held is not None:

@@ -88,6 +88,11 @@ def load_table(
     raw = read_file(path, bad)
     for name in ignore:
         raw.need(name, "column to ignore")
+    if f"{target}.1" in raw.columns:
+        raise DataError(
+            f"{raw.path}: the header has the name {target!r} more than once, so it does not say"
+            f" which column to predict. Take {target}.1, {target}.2 ..., or rename the first."
+        )
     about = decide_target(raw.path, target, raw.need(target, "target column"), target_kind)
     cuts = _Cuts(mode, 0 if valid_path else valid, 0 if test_path else test, seed)
     aside = {target, *ignore, *([split_by] if split_by and mode != "by_time" else [])}
@@ -142,7 +147,8 @@ def read_table(path: str | Path, schema: Schema, *, on_bad_row: OnBadRow = "stop
     bad = BadRows(on_bad_row)
     raw = read_file(path, bad)
     about = Target(schema.target_name, schema.target_kind, schema.class_names)
-    part = read_part(raw, plan_of(schema), about, schema.source.get("id_column"), bad)
+    id_name = schema.source.get("id_column", schema.id_name)
+    part = read_part(raw, plan_of(schema), about, id_name, bad)
     source = {**schema.source, "skipped": bad.count, "notes": bad.messages[:_NOTES_KEPT]}
     source["unseen"] = dict(part.unseen)
     return part.examples(replace(schema, source=source), part.rows)

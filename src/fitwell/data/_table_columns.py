@@ -196,14 +196,16 @@ def read_column(name: str, values: Any, train: Places) -> tuple[Reading, Column]
     good, total = int((known & ~refused).sum()), int((known | refused).sum())
     if total == 0:
         return LeftOut("all missing")
-    if good >= SHARE * total and not (is_text(values) and _padded(values, train)):
+    padded = is_text(values) and good == total and _padded(values, train)
+    if good >= SHARE * total and not padded:
         seen = numbers[known & ~refused]
         if (seen == seen[0]).all() and total == len(train):
             return LeftOut("constant")
         return Reading(name=name, kind="number"), Column(name=name)
     words = as_words(values)
     counts = np.bincount(words.codes[train] + 1, minlength=len(words.texts) + 1)[1:]
-    return _read_text(name, words.texts, counts, len(train), good / total)
+    share = 0.0 if padded else good / total
+    return _read_text(name, words.texts, counts, len(train), share)
 
 
 def _padded(values: Any, train: Places) -> bool:

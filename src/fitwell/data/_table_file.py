@@ -191,19 +191,26 @@ def _header(path: Path, content: Any) -> tuple[int, list[str], str]:
         if fields:
             break
         line = reader.line_num + 1
-    names = [name.strip() or f"column {i}" for i, name in enumerate(fields, start=1)]
-    for number, name in enumerate(names, start=1):
-        if name in names[: number - 1]:
-            raise DataError(
-                f"{path}, row {line}: the header has the name {name!r} twice"
-                f" (again in field {number}). Give each column its own name."
-            )
+    names = _numbered(
+        [name.strip() or f"column {i}" for i, name in enumerate(fields, start=1)]
+    )
     if all(_NUMBER.fullmatch(name) for name in names) and not _counts_up(names):
         raise DataError(
             f"{path}, row {line}: the header is missing: the first row holds only numbers"
             f" ({', '.join(names[:3])}, ...). Add a row with the names of the columns."
         )
     return line, names, delimiter
+
+
+def _numbered(names: list[str]) -> list[str]:
+    """Number repeated names as pandas does: ``x, x.1, x.2``."""
+    seen: dict[str, int] = {}
+    numbered: list[str] = []
+    for name in names:
+        count = seen.get(name, 0)
+        seen[name] = count + 1
+        numbered.append(f"{name}.{count}" if count else name)
+    return numbered
 
 
 def _counts_up(names: list[str]) -> bool:

@@ -46,7 +46,7 @@ def conv_output_size(
     Raises:
         UsageError: The filter is longer than the input with its border.
 
-    Source: dumoulin2016guide, relationships 6 and 14.
+    Source: dumoulin2016guide.
     Checked against: torch convolutions and poolings of random settings.
     """
     room = size + 2 * padding - dilation * (kernel_size - 1) - 1
@@ -125,7 +125,7 @@ def receptive_field(module: nn.Module) -> ReceptiveField:
     Raises:
         UsageError: A layer is neither a convolution, a pooling nor pointwise.
 
-    Source: araujo2019computing, equations 2 to 5; luo2016understanding.
+    Source: araujo2019computing; luo2016understanding.
     Checked against: `gradient_support` on random stacks.
     """
     size, step, start = [1, 1], [1, 1], [0, 0]
@@ -179,7 +179,7 @@ def gradient_support(
     Raises:
         UsageError: A layer is neither a convolution, a pooling nor pointwise.
 
-    Source: luo2016understanding, section 2.
+    Source: luo2016understanding.
     Checked against: `receptive_field` on random stacks.
     """
     layers: list[nn.Module] = []

@@ -46,7 +46,7 @@ class LocallyConnected2d(nn.Module):
     Raises:
         UsageError: A size is below 1, or the mask does not fit.
 
-    Source: lecun1989generalization, section 4.
+    Source: lecun1989generalization.
     Reduces to: torch.nn.Conv2d when all places have equal weights; torch.nn.Linear when the kernel
         is the image.
     Checked against: torch.nn.Linear with zeros for weights; torch.nn.Conv2d.

@@ -57,7 +57,7 @@ class MobileNet(nn.Module):
         image_size: Height and width if known.
 
     Shapes:
-        x: (B, in_channels, 64, 64)
+        x: (B, in_channels, 40, 40)
         return: (B, out_features)
 
     Raises:

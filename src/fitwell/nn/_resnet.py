@@ -290,7 +290,7 @@ class ResNet18(nn.Module):
         image_size: Height and width if known.
 
     Shapes:
-        x: (B, in_channels, 64, 64)
+        x: (B, in_channels, 40, 40)
         return: (B, out_features)
 
     Raises:

@@ -17,7 +17,6 @@ from ._records import (
     Predictions,
     Records,
     mapping,
-    number,
     read_predictions,
     read_records,
 )
@@ -222,7 +221,7 @@ def _flat_settings(run: Records) -> dict[tuple[str, str], str]:
     sections = {
         **run.settings(),
         "data": {key: data.get(key) for key in ("source", "fingerprint", "how", "counts")},
-        "versions": {"fitwell": run.run.get("fitwell"), **mapping(run.run.get("versions"))},
+        "versions": dict(mapping(run.run.get("versions"))),
     }
     return {
         (section, ".".join(path)): plain(value)
@@ -389,7 +388,5 @@ def _curves(runs: Sequence[Records]) -> list[dict[str, Any]]:
 
 
 def _lr_line(run: Records, **looks: Any) -> Line | None:
-    rows = [(row["step"], number(row.get("lr"))) for row in run.steps]
-    if all(value is None for _, value in rows):
-        return None
-    return Line(x=[step for step, _ in rows], y=[value for _, value in rows], **looks)
+    x, y = run.lr()
+    return Line(x=x, y=y, **looks) if x else None

@@ -45,7 +45,6 @@ def classification(records: Records) -> dict[str, Any] | None:
         "errors": _error_count(confusion),
         "classes": classes[:_LISTED_CLASSES],
         "more_classes": max(0, len(classes) - _LISTED_CLASSES),
-        "balance": _balance(classes),
         "pictures": [example for example in examples if example["picture"]],
         "listed": [example for example in examples if not example["picture"]],
     }
@@ -86,6 +85,7 @@ def regression(records: Records) -> dict[str, Any] | None:
                 rest,
                 title="Histogram of the residuals",
                 x_label="predicted − true",
+                bins=math.ceil(2 * len(rest) ** (1 / 3)),
                 size=(360, 330),
             )
         ),
@@ -168,7 +168,7 @@ def _per_class(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows = []
     for item in map(mapping, sequence(evaluation.get("per_class"))):
         scores = {key: number(item.get(key)) for key in ("precision", "recall", "f1")}
-        low, high = number(item.get("recall_low")), number(item.get("recall_high"))
+        low, high = _recall_interval(item)
         recall, support = scores["recall"], number(item.get("support"))
         band = None
         if recall is not None and low is not None and high is not None:
@@ -183,7 +183,6 @@ def _per_class(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "name": plain(item.get("name")),
                 **{key: "–" if v is None else percent(v) for key, v in scores.items()},
                 "support": "–" if support is None else count(int(support)),
-                "size": support or 0.0,
                 "band": band,
                 "order": 2.0 if recall is None else recall,
             }
@@ -191,17 +190,31 @@ def _per_class(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: float(row["order"]))
 
 
-def _balance(classes: Sequence[Mapping[str, Any]]) -> Any:
-    if not 1 < len(classes) <= _TABLE_CLASSES or not any(row["size"] for row in classes):
+def _recall_interval(item: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    ends = sequence(item.get("recall_interval"))
+    if len(ends) != 2:
+        ends = (item.get("recall_low"), item.get("recall_high"))
+    return number(ends[0]), number(ends[1])
+
+
+def balance(records: Records) -> dict[str, Any] | None:
+    """Draw the examples of each class: of the training part if recorded, else as evaluated.
+
+    Args:
+        records: Records of the run.
+    """
+    recorded = mapping(mapping(records.run.get("data")).get("balance")).get("train")
+    part, sizes = "training", [number(size) or 0.0 for size in sequence(recorded)]
+    names = _names(records, len(sizes))
+    if not sizes:
+        classes = [mapping(item) for item in sequence(records.evaluation.get("per_class"))]
+        part = {"valid": "validation"}.get(plain(records.evaluation.get("part")), "test")
+        sizes = [number(item.get("support")) or 0.0 for item in classes]
+        names = [plain(item.get("name")) for item in classes]
+    if not 1 < len(sizes) <= _TABLE_CLASSES or not any(sizes):
         return None
-    ordered = sorted(classes, key=lambda row: (-row["size"], row["name"]))
-    svg = bars(
-        [row["name"] for row in ordered],
-        [row["size"] for row in ordered],
-        title="Examples of each class",
-        x_label="examples",
-    )
-    return figure(svg)
+    svg = bars(names, sizes, title="Examples of each class", x_label="examples")
+    return {"title": f"Class balance, {part} part", "svg": figure(svg)}
 
 
 def _examples(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:

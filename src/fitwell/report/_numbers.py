@@ -9,10 +9,19 @@ from typing import Any, Final
 Z95: Final = 1.959963984540054
 """97.5% point of the normal distribution: half-width of a 95% interval in standard errors."""
 
-_SHARES: Final = frozenset({"accuracy", "precision", "recall", "f1", "balanced_accuracy", "top5"})
+_SHARES: Final = frozenset(
+    {"accuracy", "balanced_accuracy", "error", "precision", "recall", "f1", "macro_f1"}
+)
 
 
-_METRIC_NAMES: Final = {"mse": "MSE", "rmse": "RMSE", "mae": "MAE", "r2": "R²", "f1": "F1"}
+_METRIC_NAMES: Final = {
+    "mse": "MSE",
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "r2": "R²",
+    "f1": "F1",
+    "macro_f1": "macro F1",
+}
 
 
 def wilson(successes: float, trials: float) -> tuple[float, float]:
@@ -201,4 +210,4 @@ def label(name: str) -> str:
     Args:
         name: Such as ``weight_decay``.
     """
-    return name.replace("_", " ")
+    return "model" if name == "spec" else name.replace("_", " ")

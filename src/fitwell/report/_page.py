@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ._errors import classification, regression
+from ._errors import balance, classification, regression
 from ._numbers import count, duration, label, metric_label, metric_text, percent, plain, short
 from ._records import Records, mapping, number, numbers, read_records, sequence
 from ._sections import Headline, headline, learning_curves
@@ -43,6 +43,7 @@ def render_report(run_folder: str | Path, /) -> str:
         metrics=metric_table(records),
         settings=settings_table(records),
         data=_data(records),
+        balance=balance(records),
         versions=_flat(records.run.get("versions")),
         machine=_flat(records.run.get("machine")),
         throughput=_throughput(records),
@@ -169,7 +170,7 @@ def _repeat(records: Records) -> dict[str, Any]:
     facts = [
         ("seed", seed),
         ("data fingerprint", data.get("fingerprint")),
-        ("fitwell", run.get("fitwell")),
+        ("fitwell", run.get("fitwell") or versions.get("fitwell")),
         ("torch", versions.get("torch")),
     ]
     return {

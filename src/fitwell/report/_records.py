@@ -90,10 +90,13 @@ class Records:
 
     @property
     def headline(self) -> str | None:
-        """The metric that stands for the run, such as accuracy; None before the first epoch."""
+        """The metric the run was chosen by, or the best known one; None before the first epoch."""
         seen = {name for part in self.metrics.values() for name in part} if self.result else set()
         seen |= {name for row in self.epochs for name in numbers(row.get("valid"))}
-        return next((name for name in _HEADLINES if name in seen), None)
+        chosen = self.settings().get("loss", {}).get("metric")
+        chosen = "rmse" if chosen == "mse" else chosen  # the same order, in the target's units
+        wanted = (chosen, *_HEADLINES) if isinstance(chosen, str) else _HEADLINES
+        return next((name for name in wanted if name in seen), None)
 
     @property
     def best_epoch(self) -> int | None:
@@ -118,6 +121,13 @@ class Records:
             name: dict(value) if isinstance(value, Mapping) else {name: value}
             for name, value in ((name, found[name]) for name in order)
         }
+
+    def lr(self) -> tuple[list[int], list[float]]:
+        """Give steps and learning rates from step and epoch records, ascending."""
+        rows = [(number(row.get("step")), number(row.get("lr"))) for row in self.epochs]
+        rows += [(float(row["step"]), number(row.get("lr"))) for row in self.steps]
+        known = {int(step): lr for step, lr in rows if step is not None and lr is not None}
+        return sorted(known), [known[step] for step in sorted(known)]
 
     def count(self, part: Part) -> int | None:
         """Give the number of examples of a part, as recorded.

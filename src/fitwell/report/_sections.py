@@ -230,11 +230,9 @@ def _metric(records: Records) -> dict[str, Any] | None:
 
 
 def _lr(records: Records) -> dict[str, Any] | None:
-    rows = [(row["step"], number(row.get("lr"))) for row in records.steps]
-    known = [(step, value) for step, value in rows if value is not None]
-    if not known:
+    x, y = records.lr()
+    if not x:
         return None
-    x, y = [step for step, _ in known], [value for _, value in known]
     line = Line(label="", x=x, y=y, series=2)
     return {
         "title": "Learning rate",

@@ -168,10 +168,10 @@ class Trainer:
         started, before = time.perf_counter(), self.history.seconds
         self._notify("on_fit_start")
         try:
-            while self.step < self.total_steps and self.history.stopped is None:
+            while self.step < self.total_steps and not self.stopping:
                 self._run_epoch(train)
                 self.history.seconds = before + time.perf_counter() - started
-                if self.history.stopped is None or not self.within_epoch:
+                if not self.stopping or not self.within_epoch:
                     self._finish_epoch(valid)
         except BaseException:
             self.healthy = False
@@ -181,6 +181,11 @@ class Trainer:
             self.history.seconds = before + time.perf_counter() - started
             self._notify("on_fit_end")
         return self.history
+
+    @property
+    def stopping(self) -> bool:
+        """Whether an observer has asked to end training."""
+        return self.history.stopped is not None
 
     def stop(self, reason: str) -> None:
         """End training after the step at hand; for observers.
@@ -222,7 +227,7 @@ class Trainer:
                 self._flush()
             for on_step in self._on_step:
                 on_step(self)
-            if self.step >= self.total_steps or self.history.stopped is not None:
+            if self.step >= self.total_steps or self.stopping:
                 break
         if not self._epoch_counts:
             raise UsageError("Trainer: `train` must give at least one batch; got none.")

@@ -116,8 +116,7 @@ class DataPage:
         title: What it is about.
         kind: What the inputs are.
         input_shape: Shape of one input.
-        license: Terms of the data; empty for data of the user.
-        homepage: Where the authors describe it; empty for data of the user.
+        terms: Licence and homepage; empty for data of the user.
         counts: Number of examples of each part.
         balance: Number of examples of each class in each part, by class; empty for a number.
         target: What the target is like in the training part, when it is a number.
@@ -131,8 +130,7 @@ class DataPage:
     title: str
     kind: str
     input_shape: tuple[int, ...]
-    license: str
-    homepage: str
+    terms: Mapping[str, str]
     counts: Mapping[str, int]
     balance: Mapping[str, Mapping[str, int]]
     target: ColumnRange | None
@@ -149,13 +147,12 @@ class DataPage:
     def __str__(self) -> str:
         shape = "x".join(str(size) for size in self.input_shape)
         unit = " features" if self.kind == "table" else ""
-        terms = (("licence", self.license), ("homepage", self.homepage))
         facts = [
             ("inputs", f"{self.kind}, {shape}{unit}"),
             ("target", _target(len(self.balance))),
             *((part, f"{count:,}") for part, count in self.counts.items()),
             ("cut", self.how),
-            *((what, text) for what, text in terms if text),
+            *self.terms.items(),
             ("fingerprint", self.fingerprint[:16]),
         ]
         if self.picture is not None:

@@ -102,7 +102,7 @@ def _values(values: Mapping[str, Any], depth: int = 1) -> str:
     for name, value in values.items():
         if isinstance(value, Mapping) and value:
             lines += [f"{'  ' * depth}{name}", _values(value, depth + 1)]
-        elif value is not None:
+        elif value is not None and value != {}:
             text = value if isinstance(value, str) else _number(value)
             lines.append(f"{'  ' * depth}{name:<{max(4, 22 - 2 * depth)}}  {text}")
     return "\n".join(lines)

@@ -16,15 +16,18 @@ import contextlib
 import hashlib
 import json
 import os
+import queue
 import shutil
 import tempfile
+import threading
 import time
 import warnings
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
 
@@ -35,10 +38,15 @@ from . import _decode as decoder
 from ._decode import BadImage, Header
 from ._listing import ImageFile
 from ._pixels import HEAD_BYTES, Entry, Form, map_pixels, write_head
+from ._worker import Worker
 
 _FORMAT = "fitwell decoded images 1"
 _CHUNK = 32  # files per task: long against a hand-over, short against the whole
 _STALE_SECONDS = 86_400.0
+# Python's part of reading a file is what threads cannot share, so many small files are decoded by
+# processes; their start has to pay for itself.
+_MANY = 4000
+_SMALL_BYTES = 2000  # times the number of workers
 _README = """Images that fitwell decoded, kept so that they need not be decoded again.
 Any of it may be deleted at any time while fitwell is not running.
 """
@@ -60,6 +68,9 @@ class _Result:
     digests: list[str] = field(default_factory=list)
     headers: list[Header | None] = field(default_factory=list)
     problems: dict[int, tuple[str, str]] = field(default_factory=dict)
+
+
+Decoder = Callable[[Sequence[ImageFile], Form], _Result]
 
 
 @final
@@ -158,14 +169,14 @@ class ImageCache:
 
     def _find(self, key: str) -> Entry | None:
         folder = self._decoded / key
+        if not folder.is_dir():
+            return None
         try:
             about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
             shape = tuple(about["shape"])
             expected = HEAD_BYTES + int(np.prod(shape))
             if about["format"] != _FORMAT or (folder / "pixels.npy").stat().st_size != expected:
                 raise ValueError("incomplete")
-        except FileNotFoundError:
-            return None
         except (OSError, ValueError, KeyError, TypeError):
             shutil.rmtree(folder, ignore_errors=True)
             return None
@@ -211,16 +222,13 @@ class ImageCache:
 
     def _results(self, form: Form) -> Generator[tuple[int, _Result]]:
         starts = range(0, len(self._files), _CHUNK)
-        with _pool(self._workers) as pool:
+        decode: Decoder = _decode_chunk
+        with _pool(self._workers) as pool, contextlib.ExitStack() as stack:
+            if self._workers > 1 and _many_small(self._files, self._workers):
+                decode = stack.enter_context(_in_processes(self._workers))
+            chunks = [self._files[start : start + _CHUNK] for start in starts]
             try:
-                yield from zip(
-                    starts,
-                    pool.map(
-                        lambda start: _decode_chunk(self._files[start : start + _CHUNK], form),
-                        starts,
-                    ),
-                    strict=True,
-                )
+                yield from zip(starts, pool.map(decode, chunks, repeat(form)), strict=True)
             finally:
                 pool.shutdown(cancel_futures=True)
 
@@ -278,6 +286,44 @@ def _decode_chunk(files: Sequence[ImageFile], form: Form) -> _Result:
     return result
 
 
+def _many_small(files: Sequence[ImageFile], workers: int) -> bool:
+    """Tell whether processes gain more than their start costs."""
+    total = sum(file.stamp[0] for file in files)
+    return len(files) >= _MANY and total < _SMALL_BYTES * workers * len(files)
+
+
+@contextlib.contextmanager
+def _in_processes(workers: int) -> Iterator[Decoder]:
+    """Give a stand-in for `_decode_chunk` that lets processes do the work, as far as they can."""
+    idle: queue.SimpleQueue[Worker | None] = queue.SimpleQueue()
+    with contextlib.ExitStack() as stack:
+        for _ in range(workers):
+            worker = None
+            with contextlib.suppress(OSError):
+                worker = stack.enter_context(contextlib.closing(Worker()))
+            idle.put(worker)
+
+        def decode(files: Sequence[ImageFile], form: Form) -> _Result:
+            worker = idle.get()
+            try:
+                if worker is not None:
+                    return _from_answer(*worker.ask([file.path for file in files], form), form)
+            except (OSError, ValueError):  # it has ended; its part is done here from now on
+                worker = None
+            finally:
+                idle.put(worker)
+            return _decode_chunk(files, form)
+
+        yield decode
+
+
+def _from_answer(found: Mapping[str, Any], body: bytes, form: Form) -> _Result:
+    pixels = np.frombuffer(body, np.uint8).reshape(-1, *form.shape)
+    headers = [Header(*header) if header else None for header in found["headers"]]
+    problems = {int(i): (p, r) for i, (p, r) in found["problems"].items()}
+    return _Result(pixels, len(pixels), found["digests"], headers, problems)
+
+
 def _digest(path: str) -> str:
     try:
         return hashlib.sha256(decoder.read_bytes(path)).hexdigest()
@@ -285,16 +331,20 @@ def _digest(path: str) -> str:
         return ""
 
 
+# Filters of warnings belong to the process: two decodings at once would restore each other's.
+_ONE_AT_A_TIME = threading.Lock()
+
+
 @contextlib.contextmanager
 def _pool(workers: int) -> Iterator[ThreadPoolExecutor]:
-    """Give threads, which are as fast as processes here: Pillow decodes without holding the GIL.
+    """Give threads, as fast as processes but for small files: Pillow decodes without the GIL.
 
     Pillow's warnings are about what is handled here, except the one about images that are far too
     large, which becomes an error.
     """
     from PIL import Image
 
-    with warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool:
+    with _ONE_AT_A_TIME, warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool:
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         yield pool

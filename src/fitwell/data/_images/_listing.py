@@ -163,6 +163,7 @@ def part_folders(top: Folder) -> dict[str, Path]:
         name = PARTS.get(entry.name.lower())
         if name is not None:
             parts.setdefault(name, Path(entry.path))
+    parts = {part: parts[part] for part in ("train", "valid", "test") if part in parts}
     return parts if "train" in parts and len(parts) > 1 else {}
 
 
@@ -224,6 +225,23 @@ def walk(root: Path, folder: Path, others: Counter[str]) -> Iterator[ImageFile]:
     for entry in top.folders:
         if not entry.is_symlink():
             yield from walk(root, Path(entry.path), others)
+
+
+def check_not_wrapped(top: Folder) -> None:
+    """Refuse a folder that holds nothing but a folder of class folders.
+
+    Args:
+        top: The folder.
+
+    Raises:
+        DataError: It is one level too high.
+    """
+    if len(top.folders) == 1 and not top.images:
+        inner = scan(Path(top.folders[0].path), Counter())
+        if inner.folders and not inner.images:
+            raise DataError(
+                f"{top.path}: the folder holds one folder and no images. Did you mean {inner.path}?"
+            )
 
 
 def one_file(path: Path) -> ImageFile:

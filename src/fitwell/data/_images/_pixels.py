@@ -89,8 +89,9 @@ def copy_rows(entry: Entry, rows: Sequence[int]) -> Tensor:
     if not path.exists():
         with atomic_path(path) as place, place.open("wb") as out:
             write_head(out, shape)
-            for some in torch.tensor_split(index, range(1024, len(rows), 1024)):
-                out.write(entry.pixels.index_select(0, some).numpy().tobytes())
+            for start in range(0, len(rows), 1024):
+                some = entry.pixels.index_select(0, index[start : start + 1024])
+                out.write(some.numpy().tobytes())
     return map_pixels(path, shape)
 
 

@@ -53,7 +53,7 @@ class Reader:
     def find(self, root: Path, part: str, with_labels: bool) -> list[ImageFile]:
         """List the labelled images of a folder; all images if labels come from a file."""
         listing.check_folder(root, "path" if part == "train" else f"{part}_path")
-        top = listing.scan(root, self.others)
+        top = listing.scan(root, Counter())
         given = listing.part_folders(top) if part == "train" else {}
         if with_labels:
             folders = {folder.name: name for name, folder in given.items()}
@@ -64,6 +64,7 @@ class Reader:
         elif given:
             files = self._find_parts(root, given)
         else:
+            listing.check_not_wrapped(top)
             files = listing.list_classes(root, root, part, self.bad, self.others)
         if not files:
             raise listing.no_class_folders(root, top, self.others)
@@ -89,17 +90,17 @@ class Reader:
     ) -> list[ImageFile]:
         """List the images of a folder, labelled if a subfolder has the name of a class."""
         listing.check_folder(root, "path")
-        top = listing.scan(root, self.others)
+        top = listing.scan(root, Counter())
         given = listing.part_folders(top)
         if given and not with_labels:
             raise DataError(
                 f"{root}: the folder is divided into {', '.join(f.name for f in given.values())}."
                 f" Give one of them, such as {next(reversed(given.values()))}."
             )
-        if not with_labels and any(entry.name in class_names for entry in top.folders):
+        named = any(entry.name in class_names for entry in top.folders)
+        if named and not with_labels:
             files = listing.list_classes(root, root, "", self.bad, self.others)
         else:
-            self.others.clear()
             files = list(listing.walk(root, root, self.others))
             if top.folders and not with_labels:
                 self.notes.append("No subfolder is named as a class: the images have no labels.")

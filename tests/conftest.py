@@ -1,0 +1,28 @@
+"""Fixtures for the whole suite. Real data sets are found through FITWELL_DATA; without it the
+tests that need them are skipped."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the cache of decoded images and downloads of the tests out of the user's home."""
+    if "FITWELL_CACHE" not in os.environ:
+        folder = tmp_path_factory.getbasetemp() / "cache"
+        monkeypatch.setenv("FITWELL_CACHE", str(folder))
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of real data sets."""
+    value = os.environ.get("FITWELL_DATA")
+    if not value:
+        pytest.skip("needs the real data sets: set FITWELL_DATA")
+    return Path(value)
