@@ -18,19 +18,9 @@ from fitwell.report._numbers import (
     plain,
     rmse_interval,
     short,
-    wilson,
 )
 
 SAME = 1e-9  # both sides are double precision; log-gamma loses a few digits
-
-
-@given(st.integers(1, 500), st.data())
-def test_wilson_equals_scipy(trials: int, data: st.DataObject) -> None:
-    hits = data.draw(st.integers(0, trials))
-    low, high = wilson(hits, trials)
-    theirs = binomtest(hits, trials).proportion_ci(method="wilson")
-    assert low == pytest.approx(theirs.low, abs=SAME)
-    assert high == pytest.approx(theirs.high, abs=SAME)
 
 
 @given(st.integers(0, 300), st.integers(0, 300))

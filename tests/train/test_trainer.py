@@ -143,9 +143,7 @@ def test_bf16_stays_close_to_float32() -> None:
     losses = {}
     for precision in ("float32", "bf16"):
         model = network()
-        trainer = Trainer(
-            model, objective(), SGD(model.parameters(), lr=0.05), precision=precision
-        )
+        trainer = Trainer(model, objective(), SGD(model.parameters(), lr=0.05), precision=precision)
         losses[precision] = trainer.fit(batches(), epochs=3).epochs[-1]["train"]["loss"]
     # bf16 has 8 bits of mantissa: relative error 2^-8 per operation.
     assert losses["bf16"] == pytest.approx(losses["float32"], rel=0.02)

@@ -100,7 +100,7 @@ def sha256(path: str | Path) -> str:
 
 
 def cache_dir() -> Path:
-    """Give the folder for downloads and decoded images: ``$FITWELL_CACHE`` or ``~/.cache/fitwell``."""
+    """Give the folder for downloads and decoded images, ``$FITWELL_CACHE`` or in ``~/.cache``."""
     if "FITWELL_CACHE" in os.environ:
         return Path(os.environ["FITWELL_CACHE"])
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"

@@ -191,9 +191,7 @@ def _header(path: Path, content: Any) -> tuple[int, list[str], str]:
         if fields:
             break
         line = reader.line_num + 1
-    names = _numbered(
-        [name.strip() or f"column {i}" for i, name in enumerate(fields, start=1)]
-    )
+    names = _numbered([name.strip() or f"column {i}" for i, name in enumerate(fields, start=1)])
     if all(_NUMBER.fullmatch(name) for name in names) and not _counts_up(names):
         raise DataError(
             f"{path}, row {line}: the header is missing: the first row holds only numbers"

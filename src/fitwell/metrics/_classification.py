@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..core.errors import UsageError
-from ._wilson import wilson_interval
+from ..core.intervals import wilson_interval
 
 
 @final

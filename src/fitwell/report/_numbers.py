@@ -24,23 +24,6 @@ _METRIC_NAMES: Final = {
 }
 
 
-def wilson(successes: float, trials: float) -> tuple[float, float]:
-    """Give the 95% score interval of a share; never leaves [0, 1] and is honest near its ends.
-
-    Args:
-        successes: Number of hits.
-        trials: Number of tries, positive.
-
-    Source: wilson1927probable.
-    Checked against: SciPy, ``binomtest(...).proportion_ci(method="wilson")``.
-    """
-    share, square = successes / trials, Z95 * Z95
-    scale = 1 + square / trials
-    middle = (share + square / (2 * trials)) / scale
-    half = Z95 / scale * math.sqrt(share * (1 - share) / trials + square / (4 * trials * trials))
-    return max(0.0, middle - half), min(1.0, middle + half)
-
-
 def rmse_interval(residuals: Sequence[float]) -> tuple[float, float]:
     """Give a 95% interval of the root mean squared error, from the spread of squared residuals.
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
+from ..core.intervals import wilson_interval
 from ._figures import Line, curves
-from ._numbers import count, metric_label, metric_text, percent, rmse_interval, short, wilson
+from ._numbers import count, metric_label, metric_text, percent, rmse_interval, short
 from ._records import LOWER_IS_BETTER, Part, Records, mapping, number, numbers, sequence
 from ._templates import figure
 
@@ -111,7 +112,7 @@ def interval(records: Records, part: Part, metric: str, value: float) -> tuple[f
     if part == "train":
         return None  # examples that shaped the model say nothing about new ones
     if metric == "accuracy" and examples and 0 <= value <= 1:
-        return wilson(value * examples, examples)
+        return wilson_interval(value * examples, examples)
     if metric == "rmse" and records.evaluation.get("part") == part:
         points = mapping(records.evaluation.get("regression"))
         pairs = zip(

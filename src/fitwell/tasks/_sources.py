@@ -74,12 +74,16 @@ def open_source(
     if place is None:
         splits = _call(load_builtin, name, chosen, name)
     else:
-        load = {"images": load_images, "table": load_table, "arrays": load_arrays}[name]
+        readers: dict[str, Callable[..., Splits]] = {
+            "images": load_images,
+            "table": load_table,
+            "arrays": load_arrays,
+        }
         if name == "table" and "target" not in chosen:
             raise UsageError(
                 "train: `target` must name the column to predict. Add --target COLUMN."
             )
-        splits = _call(load, place, chosen, name)
+        splits = _call(readers[name], place, chosen, name)
     return Source(
         task=_task_of(splits),
         splits=splits,
@@ -112,9 +116,10 @@ def _resolve(source: str | Path, path: str | Path | None) -> tuple[str, Path | N
     if word.lower().endswith(".npz"):
         return "arrays", place
     if place.exists() or "/" in word.split(":")[0]:
+        problem = "none of them" if place.exists() else "not there"
         raise UsageError(
             f"train: `source` must be a folder of images, a table ({', '.join(_TABLES)}) or an"
-            f" .npz file; got {word!r}, which is {'none of them' if place.exists() else 'not there'}."
+            f" .npz file; got {word!r}, which is {problem}. Check the path."
         )
     return word, None
 

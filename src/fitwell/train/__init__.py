@@ -6,6 +6,7 @@ from ._checkpoints import Retention as Retention
 from ._checkpoints import load_into as load_into
 from ._checkpoints import load_weights as load_weights
 from ._checkpoints import save_weights as save_weights
+from ._history import History as History
 from ._objective import Metrics as Metrics
 from ._objective import Objective as Objective
 from ._objective import Supervised as Supervised
@@ -15,6 +16,9 @@ from ._observers import EarlyStopping as EarlyStopping
 from ._observers import Observer as Observer
 from ._observers import TensorBoard as TensorBoard
 from ._observers import TimeBudget as TimeBudget
+from ._order import check_order as check_order
+from ._precision import Precision as Precision
+from ._precision import autocast as autocast
 from ._progress import Progress as Progress
 from ._recorders import CheckpointWriter as CheckpointWriter
 from ._recorders import MetricsLog as MetricsLog
@@ -27,6 +31,4 @@ from ._settings import Recipe as Recipe
 from ._settings import Settings as Settings
 from ._task import Predictions as Predictions
 from ._task import Task as Task
-from ._trainer import History as History
-from ._trainer import Precision as Precision
 from ._trainer import Trainer as Trainer

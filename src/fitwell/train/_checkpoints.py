@@ -1,4 +1,4 @@
-"""Checkpoints on disk: written whole or not at all, kept by a policy, loaded without executing code.
+"""Checkpoints on disk: written whole or not at all, kept by a policy, loaded without running code.
 
 A checkpoint is a folder ``step-000000123`` with ``weights.safetensors`` (and ``average``, ``best``
 beside it where they exist), ``state.pt`` (readable with ``weights_only``) and ``info.json``.

@@ -10,12 +10,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, final
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..core.errors import RunError, UsageError
 from ..core.files import atomic_path, finite, write_json
-from ..data import Batches, Examples, Schema
+from ..data import Batches, Examples, Schema, Splits
 from ._checkpoints import Checkpoints, Retention, load_into, load_weights, save_weights
 from ._objective import outputs_of
 from ._settings import Settings
@@ -140,6 +141,16 @@ class Run:
         """
         return Checkpoints(self.folder / "checkpoints", retention)
 
+    def save_split(self, splits: Splits) -> None:
+        """Write which rows of the source each part holds to ``split.npz``.
+
+        Args:
+            splits: The parts.
+        """
+        rows = {part: np.asarray(places) for part, places in splits.indices.items()}
+        with atomic_path(self.folder / "split.npz") as path, path.open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **rows)
+
     def save_model(self, weights: Mapping[str, Any]) -> None:
         """Write the weights that the run is used with.
 
@@ -223,6 +234,11 @@ class Run:
             UsageError: The shape is not that of the training inputs.
         """
         if isinstance(inputs, Examples):
+            if inputs.schema.input_shape != self.schema.input_shape:
+                raise UsageError(
+                    f"Run: `inputs` must have shape (N, *{self.schema.input_shape}), as in"
+                    f" training; got {tuple(inputs.inputs.shape)}. Give data of the same kind."
+                )
             return inputs
         if isinstance(inputs, (str, Path)):
             return self.known_task.read(inputs, self.schema)

@@ -1,5 +1,6 @@
-"""The settings of a run in the three steps of learning: a function with unknowns, what makes it
-good, and the search for the best one. They are stored in ``run.json`` and replay it.
+"""The settings of a run in the three steps of learning, as stored in ``run.json`` to replay it.
+
+A function with unknowns, what makes it good, and the search for the best one.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, final
 
-from ._trainer import Precision
+from ._precision import Precision
 
 
 @final

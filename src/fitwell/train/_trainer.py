@@ -7,8 +7,7 @@ import itertools
 import math
 import time
 from collections.abc import Iterable, Iterator, Sequence, Sized
-from dataclasses import dataclass, field
-from typing import Any, Literal, final
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
@@ -16,30 +15,11 @@ from torch.optim import Optimizer
 
 from ..core.errors import TrainingError, UsageError
 from ..optim import Constant, Schedule
+from ._history import History
 from ._objective import Objective, batch_length, evaluate
 from ._observers import Observer
+from ._precision import Precision, autocast
 from ._random import random_state, restore_random
-
-Precision = Literal["float32", "bf16", "fp16"]
-
-
-@final
-@dataclass
-class History:
-    """What a training measured, in order.
-
-    Args:
-        epochs: One record per epoch: epoch, step, train and valid metrics, seconds,
-            examples_per_second.
-        losses: The loss of every step of this process, before the update.
-        seconds: Time spent in `fit`, over all processes of a resumed training.
-        stopped: Why training ended before its time, or None.
-    """
-
-    epochs: list[dict[str, Any]] = field(default_factory=list)
-    losses: list[float] = field(default_factory=list)
-    seconds: float = 0.0
-    stopped: str | None = None
 
 
 @final
@@ -171,7 +151,7 @@ class Trainer:
             while self.step < self.total_steps and not self.stopping:
                 self._run_epoch(train)
                 self.history.seconds = before + time.perf_counter() - started
-                if not self.stopping or not self.within_epoch:
+                if not self.within_epoch or not self.stopping:
                     self._finish_epoch(valid)
         except BaseException:
             self.healthy = False
@@ -274,20 +254,7 @@ class Trainer:
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """Give the context that forward passes run in."""
-        return self.autocast_of(self.precision, self.device.type)
-
-    @staticmethod
-    def autocast_of(precision: Precision, device: str) -> contextlib.AbstractContextManager[Any]:
-        """Give the context for forward passes of a precision on a device.
-
-        Args:
-            precision: Of the passes.
-            device: Such as ``cpu`` or ``cuda:0``.
-        """
-        if precision == "float32":
-            return contextlib.nullcontext()
-        dtype = torch.bfloat16 if precision == "bf16" else torch.float16
-        return torch.autocast(device.partition(":")[0], dtype=dtype)
+        return autocast(self.precision, self.device)
 
     def _flush(self, *, check: bool = True) -> None:
         """Bring pending losses over from the device, in one transfer."""

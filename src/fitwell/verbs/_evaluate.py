@@ -10,7 +10,7 @@ from typing import Any, final
 from ..core.errors import UsageError
 from ..data import Batches, Examples
 from ..tasks import ModelChoice, open_source, smoke
-from ..train import Run, Trainer
+from ..train import Run, autocast
 from ..train import evaluate as measure
 from ._open_run import open_run
 from ._session import check_same_data, pick_device
@@ -88,12 +88,12 @@ def evaluate(
     task = opened.known_task
     parts = _parts(opened, data)
     objective = task.objective(settings.loss.loss, opened.schema, opened.manifest["scaling"])
-    autocast = Trainer.autocast_of(settings.optimization.precision, device)
+    context = autocast(settings.optimization.precision, device)
     started = time.perf_counter()
     scores = {}
     for name, part in parts.items():
         batches = Batches(part.to(device), batch_size, device=device)
-        with autocast:
+        with context:
             scores[name] = measure(objective, network, batches)
     seconds = time.perf_counter() - started
     counts = {name: len(part) for name, part in parts.items()}

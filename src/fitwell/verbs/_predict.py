@@ -11,7 +11,7 @@ from ..core.errors import DataError, UsageError
 from ..core.files import atomic_path
 from ..data import BUILTIN, Batches, Examples, open_unlabelled
 from ..tasks import ModelChoice
-from ..train import Run, Trainer, outputs_of
+from ..train import Run, autocast, outputs_of
 from ._open_run import open_run
 from ._session import pick_device
 
@@ -83,7 +83,7 @@ def predict(
     examples = _examples(opened, data, on_bad_row)
     device = pick_device(device)
     network = opened.model().to(device)
-    with Trainer.autocast_of(opened.settings.optimization.precision, device):
+    with autocast(opened.settings.optimization.precision, device):
         outputs = outputs_of(network, Batches(examples, batch_size, device=device))
     schema = opened.schema
     answers = opened.known_task.describe(outputs, schema)
@@ -108,7 +108,7 @@ def predict(
 
 def _examples(run: Run, data: Any, on_bad_row: Literal["stop", "skip"]) -> Examples:
     if isinstance(data, str) and data in BUILTIN and not Path(data).exists():
-        return open_unlabelled(data)
+        return run.read(open_unlabelled(data))
     if isinstance(data, (str, Path)):
         return run.known_task.read(data, run.schema, on_bad_row=on_bad_row)
     return run.read(data)
@@ -120,13 +120,13 @@ def _as_sample(
     """Put rows in the order of a sample file's ids."""
     from ._submission import read_rows
 
-    header, wanted = read_rows(sample)
+    header, wanted, lines = read_rows(sample)
     ids = [row[0] for row in wanted]
     found = {row[0]: row for row in rows}
     missing = [name for name in ids if name not in found]
     if missing:
         raise DataError(
-            f"{sample}: names the id {missing[0]!r} (row {ids.index(missing[0]) + 2}) and"
+            f"{sample}: names the id {missing[0]!r} (line {lines[ids.index(missing[0])]}) and"
             f" {len(missing) - 1} more that the data does not have. Give the data that belongs"
             " to this sample."
         )

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..core.errors import UsageError
 from ..tasks import TASKS, ModelChoice, open_source, smoke
-from ..train import Run
+from ..train import LossSettings, Run
 from ._open_run import open_run
 from ._session import Session, check_same_data, pick_device
 from ._train import finish
@@ -34,7 +34,7 @@ def resume(
 
     Args:
         run: Folder of the run.
-        data: The data again, for a run on data in memory.
+        data: The data again, if it was in memory or is somewhere else now.
         model: The model again, for a run of your own module.
         epochs: Passes over the training part in all, in place of the run's.
         max_steps: Updates in all, in place of the run's.
@@ -53,18 +53,14 @@ def resume(
         raise UsageError(
             f"{opened.folder}: was trained on data in memory; give it again: resume(run, data=...)."
         )
-    source = open_source(
-        settings.loss.source if data is None else data, settings.loss.path, settings.loss.reader
-    )
+    source = open_source(*_where(settings.loss, data), settings.loss.reader)
     splits = smoke(source.splits) if settings.loss.smoke else source.splits
     check_same_data(opened, splits)
     if settings.model.own and opened.own_model is None:
         opened.model()  # raises with the remedy
     changes: dict[str, Any] = {}
-    if epochs is not None:
-        changes["epochs"] = epochs
-    if max_steps is not None:
-        changes["max_steps"] = max_steps
+    if epochs is not None or max_steps is not None:
+        changes |= {"epochs": epochs, "max_steps": max_steps}
     if device is not None:
         changes["device"] = pick_device(device)
     if changes:
@@ -79,3 +75,12 @@ def resume(
         quiet=quiet,
     )
     return finish(session, report)
+
+
+def _where(chosen: LossSettings, data: Any) -> tuple[Any, Any]:
+    """Give the source and the path to read again; data given by path is read as it was."""
+    if data is None:
+        return chosen.source, chosen.path
+    if chosen.path is not None and isinstance(data, (str, Path)):
+        return chosen.source, data
+    return data, None

@@ -8,7 +8,7 @@ import platform
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, final
 
@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from .. import __version__
-from ..core.errors import RunError, UsageError
+from ..core.errors import FitwellError, RunError, UsageError, unknown_name
 from ..core.spec import build
 from ..data import Batches, Examples, Splits, augmentation
 from ..optim import OPTIMIZERS, Optimizer, decay_groups, schedule
@@ -58,6 +58,20 @@ class Recording:
     max_bytes: int | None = None
     tensorboard: bool = False
 
+    def __post_init__(self) -> None:
+        if self.log_every < 1:
+            raise UsageError(f"train: `log_every` must be at least 1; got {self.log_every}.")
+        if not self.checkpoint_seconds >= 0:
+            raise UsageError(
+                "train: `checkpoint_seconds` must not be negative; got"
+                f" {self.checkpoint_seconds}. Use 0 to save after every step."
+            )
+        self.retention()
+
+    def retention(self) -> Retention:
+        """Give the policy that says which checkpoints stay."""
+        return Retention(best=self.keep_best, every=self.keep_every, max_bytes=self.max_bytes)
+
 
 @final
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +83,6 @@ class Session:
         task: Its task.
         splits: Its data.
         choice: Its model: printed form, module, or what makes one.
-        best_mode: Whether less or more of the metric is better.
         max_minutes: Time budget of this process.
         quiet: Whether progress is left out.
     """
@@ -80,6 +93,43 @@ class Session:
     choice: ModelChoice
     max_minutes: float | None = None
     quiet: bool = False
+
+    def check(self) -> None:
+        """Try two examples, so that a wrong setting fails before a folder is made.
+
+        Raises:
+            UsageError: A setting is out of range, or data, model, loss and metric do not fit.
+            UnknownName: No optimizer, loss or argument of that name.
+        """
+        settings = self.run.settings
+        chosen = settings.optimization
+        for name in ("epochs", "max_steps"):
+            value = getattr(chosen, name)
+            if value is not None and value < 1:
+                raise UsageError(f"train: `{name}` must be at least 1; got {value}.")
+        if self.max_minutes is not None:
+            TimeBudget(self.max_minutes)
+        shape = self.splits.schema.input_shape
+        if chosen.augment != "none" and len(shape) != 3:
+            raise UsageError(
+                f"train: `augment` must be left out for inputs of shape {shape}, which are no"
+                f" images; got {chosen.augment!r}."
+            )
+        best = EarlyStopping(settings.loss.metric, self.run.manifest["best_mode"], chosen.patience)
+        few = self._batches(self.splits.train.select(range(min(2, len(self.splits.train)))), True)
+        trainer = self._trainer(self._build_model(chosen), chosen, ())
+        try:
+            measured = trainer.evaluate(few)
+        except (RuntimeError, ValueError, TypeError, IndexError) as err:
+            if isinstance(err, FitwellError):
+                raise
+            raise UsageError(
+                f"train: `model` and `loss` must fit the data, inputs of shape {shape} and"
+                f" {self.splits.schema.num_outputs} outputs; {settings.model.spec} with"
+                f" {settings.loss.loss} fails ({type(err).__name__}: {err})."
+            ) from err
+        if best.metric not in measured:
+            raise unknown_name("train", "metric", best.metric, measured)
 
     def execute(self) -> Run:
         """Train from the newest checkpoint, or from the start, to the end; then measure.
@@ -103,7 +153,7 @@ class Session:
             self.run.settings.loss.metric, self.run.manifest["best_mode"], chosen.patience
         )
         train, valid = self._batches(self.splits.train, True), self._batches(self.splits.valid)
-        trainer = self._trainer(model, chosen, best)
+        trainer = self._trainer(model, chosen, self._observers(best))
         self._restore(trainer, train, best)
         self.run.update(status="running", error=None, machine=machine(chosen.device))
         with _stoppable(trainer) as interrupted:
@@ -144,11 +194,8 @@ class Session:
             device=chosen.device,
         )
 
-    def _trainer(
-        self, model: nn.Module, chosen: OptimizationSettings, best: EarlyStopping
-    ) -> Trainer:
+    def _observers(self, best: EarlyStopping) -> list[object]:
         kept = Recording(**self.run.manifest["recording"])
-        retention = Retention(best=kept.keep_best, every=kept.keep_every, max_bytes=kept.max_bytes)
         observers: list[object] = [MetricsLog(self.run, kept.log_every), best]
         if not self.quiet:
             observers.append(Progress(metric=best.metric))
@@ -156,8 +203,13 @@ class Session:
             observers.append(TensorBoard(self.run.folder / "tensorboard"))
         if self.max_minutes is not None:
             observers.append(TimeBudget(self.max_minutes))
-        checkpoints = self.run.checkpoints(retention)
+        checkpoints = self.run.checkpoints(kept.retention())
         observers.append(CheckpointWriter(checkpoints, kept.checkpoint_seconds, best))
+        return observers
+
+    def _trainer(
+        self, model: nn.Module, chosen: OptimizationSettings, observers: Sequence[object]
+    ) -> Trainer:
         return Trainer(
             model,
             self.task.objective(

@@ -57,83 +57,83 @@ def check_submission(path: str | Path, sample: str | Path, /) -> SubmissionCheck
     Raises:
         DataError: A file is missing or is no CSV text.
     """
-    header, rows = read_rows(Path(path))
-    wanted_header, wanted = read_rows(Path(sample))
+    header, rows, lines = read_rows(Path(path))
+    wanted_header, wanted, _ = read_rows(Path(sample))
     problems = []
     if header != wanted_header:
         problems.append(
             f"line 1: the header must be {','.join(wanted_header)!r}; got {','.join(header)!r}."
         )
-    problems += _ids(rows, wanted)
+    problems += _ids(rows, lines, wanted)
     if len(rows) != len(wanted):
+        line = lines[len(wanted)] if len(rows) > len(wanted) else (lines or [1])[-1] + 1
         problems.append(
-            f"line {min(len(rows), len(wanted)) + 2}: there must be {len(wanted)} rows after the"
-            f" header; got {len(rows)}."
+            f"line {line}: there must be {len(wanted)} rows after the header; got {len(rows)}."
         )
-    problems += _values(header, rows, wanted)
+    problems += _values(header, rows, lines, wanted)
     return SubmissionCheck(
         path=str(path), sample=str(sample), rows=len(rows), problems=tuple(problems)
     )
 
 
-def read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
-    """Read a CSV file as text.
+def read_rows(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
+    """Read a CSV file as text; empty lines are passed over, as leaderboards do.
 
     Args:
         path: The file.
 
     Returns:
-        The header and the rows after it.
+        The header, the rows after it, and the line that each of these rows ends on.
 
     Raises:
         DataError: The file is missing, empty or no UTF-8 text.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = [row for row in csv.reader(file) if row]
+            reader = csv.reader(file)
+            rows = [(row, reader.line_num) for row in reader if row]
     except FileNotFoundError as err:
         raise DataError(f"{path}: is not there. Check the path.") from err
     except IsADirectoryError as err:
         raise DataError(f"{path}: is a folder. Name the CSV file.") from err
     except (UnicodeDecodeError, csv.Error) as err:
         raise DataError(f"{path}: is no CSV text in UTF-8 ({err}). Save it as CSV.") from err
-    if not lines:
+    if not rows:
         raise DataError(f"{path}: is empty. It must have a header and a row per example.")
-    return lines[0], lines[1:]
+    return rows[0][0], [row for row, _ in rows[1:]], [line for _, line in rows[1:]]
 
 
-def _ids(rows: list[list[str]], wanted: list[list[str]]) -> list[str]:
+def _ids(rows: list[list[str]], lines: list[int], wanted: list[list[str]]) -> list[str]:
     problems = []
-    known = {row[0]: line for line, row in enumerate(wanted, start=2)}
+    known = {row[0] for row in wanted}
+    padded = {int(name): name for name in known if name.isdecimal()}
     seen: dict[str, int] = {}
-    for line, row in enumerate(rows, start=2):
+    for place, (row, line) in enumerate(zip(rows, lines, strict=True)):
         name = row[0]
         if name in seen:
             problems.append(f"line {line}: the id {name!r} stands in line {seen[name]} already.")
             continue
         seen[name] = line
         if name not in known:
-            alike = [other for other in known if _same_number(other, name)]
-            hint = f" Keep the zeros: {alike[0]!r}." if alike else ""
+            alike = padded.get(int(name)) if name.isdecimal() else None
+            hint = "" if alike is None else f" Keep the zeros: {alike!r}."
             problems.append(f"line {line}: the id {name!r} is not in the sample.{hint}")
-        elif line - 2 < len(wanted) and wanted[line - 2][0] != name and not problems:
-            expected = wanted[line - 2][0]
+        elif place < len(wanted) and wanted[place][0] != name and not problems:
+            expected = wanted[place][0]
             problems.append(
                 f"line {line}: the order of ids differs from the sample, which has {expected!r};"
                 f" got {name!r}."
             )
-    missing = [name for name in known if name not in seen]
+    missing = [row[0] for row in wanted if row[0] not in seen]
     if missing:
         shown = ", ".join(map(repr, missing[:3])) + (" ..." if len(missing) > 3 else "")
         problems.append(f"{len(missing)} ids of the sample are missing: {shown}")
     return problems
 
 
-def _same_number(one: str, other: str) -> bool:
-    return one.isdecimal() and other.isdecimal() and int(one) == int(other)
-
-
-def _values(header: list[str], rows: list[list[str]], wanted: list[list[str]]) -> list[str]:
+def _values(
+    header: list[str], rows: list[list[str]], lines: list[int], wanted: list[list[str]]
+) -> list[str]:
     problems = []
     width = len(header)
     numeric = [
@@ -144,7 +144,7 @@ def _values(header: list[str], rows: list[list[str]], wanted: list[list[str]]) -
         bool(wanted) and all(len(row) > place and _kind(row[place]) == "whole" for row in wanted)
         for place in range(width)
     ]
-    for line, row in enumerate(rows, start=2):
+    for line, row in zip(lines, rows, strict=True):
         if len(row) != width:
             problems.append(f"line {line}: must have {width} fields; got {len(row)}.")
             continue

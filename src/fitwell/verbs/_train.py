@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -164,7 +165,6 @@ def train(  # one parameter per option of the command line, on purpose in one pl
         data = _smaller(data)
     settings, choice, mode = _settings(given, data, old)
     scaling = data.task.fit_scaling(data.splits.schema, data.splits.train)
-    data.task.build_model(choice, data.splits.schema, scaling)  # fails before a folder is made
     name = Path(data.path).stem if data.path else data.name.replace(":", "-").replace("/", "-")
     manifest = {
         "task": data.task.name,
@@ -178,17 +178,20 @@ def train(  # one parameter per option of the command line, on purpose in one pl
         "command": typed,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    created = Run.create(_folder(run, name), manifest)
-    created.task, created.own_model = data.task, choice if settings.model.own else None
+    folder = _folder(run, name)
     session = Session(
-        run=created,
+        run=Run(folder, manifest),
         task=data.task,
         splits=data.splits,
         choice=choice,
         max_minutes=max_minutes,
         quiet=quiet,
     )
-    return finish(session, report)
+    session.check()
+    created = Run.create(folder, manifest)
+    created.save_split(data.splits)
+    created.task, created.own_model = data.task, choice if settings.model.own else None
+    return finish(replace(session, run=created), report)
 
 
 def finish(session: Session, report: bool) -> Run:
@@ -260,6 +263,11 @@ def _settings(
     recipe = data.task.recipe(schema, len(data.splits.train))
     chosen_model = given["model"]
     if chosen_model is None:
+        if old is not None and old.model.own and ".py:" not in old.model.spec:
+            raise UsageError(
+                f"train: `model` must be given again; the run {given['like']} was trained with"
+                f" {old.model.spec}, a model of your own whose code is not kept in it."
+            )
         chosen_model = recipe.model if old is None else old.model.spec
     choice, spec, own = resolve_model(chosen_model)
     loss = given["loss"] or (old.loss.loss if old else recipe.loss)
@@ -303,6 +311,7 @@ def _optimization(
     values = {**proposed, **values}
     if small:
         values["device"] = "cpu"
+    if given["smoke"]:
         values["epochs"] = given["epochs"] or 2
     optimizer = _capitalized(values["optimizer"])
     if given["lr"] is not None:
@@ -336,7 +345,6 @@ def _data_card(data: Source) -> dict[str, Any]:
         "fingerprint": data.splits.fingerprint,
         "how": data.splits.how,
         "counts": {name: len(part) for name, part in parts.items()},
-        "indices": {name: list(rows) for name, rows in data.splits.indices.items()},
     }
     if data.splits.schema.target_kind == "class":
         size = data.splits.schema.num_classes

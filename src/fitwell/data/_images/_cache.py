@@ -344,6 +344,7 @@ def _pool(workers: int) -> Iterator[ThreadPoolExecutor]:
     """
     from PIL import Image
 
+    decoder.load_pillow()
     with _ONE_AT_A_TIME, warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool:
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)

@@ -48,6 +48,14 @@ class BadImage(Exception):
         self.remedy = remedy
 
 
+def load_pillow() -> None:
+    """Import all that decoding needs, before threads do it at the same time."""
+    import importlib
+
+    for name in (*_FORMATS, "MPO"):
+        importlib.import_module(f"PIL.{name.title()}ImagePlugin".replace("Webp", "WebP"))
+
+
 def read_bytes(path: str | Path) -> bytes:
     """Read a whole file.
 

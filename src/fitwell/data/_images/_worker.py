@@ -89,6 +89,7 @@ def _serve(wanted: IO[bytes], answers: IO[bytes]) -> None:
 
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
     decoder = importlib.import_module("_decode")  # alone: the package would bring torch
+    decoder.load_pillow()
     warnings.simplefilter("ignore")
     warnings.simplefilter("error", Image.DecompressionBombWarning)
     for line in wanted:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from statistics import NormalDist
 
-from ..core.errors import UsageError
+from .errors import UsageError
 
 
 def wilson_interval(successes: float, count: float, *, level: float = 0.95) -> tuple[float, float]:

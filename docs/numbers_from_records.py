@@ -1,0 +1,219 @@
+"""Tables of measured numbers, made from ``records/*.jsonl`` and from nothing else."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fitwell.core.records import read_records
+
+Record = Mapping[str, Any]
+
+BENCHMARKS = {
+    "engine": (
+        "Training loop",
+        "Examples per second of one training, fitwell against a hand-written PyTorch loop and other"
+        " libraries on the same model and data, taken in turns. Made by `benchmarks/engine.py`.",
+    ),
+    "images": (
+        "Image folder",
+        "Images per second from a folder of JPEGs to batches: first epoch, later epochs, and a"
+        " `DataLoader` with Pillow. Made by `benchmarks/images.py`.",
+    ),
+    "startup": (
+        "Start-up",
+        "Seconds until a command has done its first useful thing, each in a new process. Made by"
+        " `benchmarks/startup.py`.",
+    ),
+}
+"""Title and description of each file of benchmark records."""
+
+WORDS = {
+    "en": {
+        "none": "*Not measured yet.*",
+        "header": ("recipe", "test part", "epochs", "time", "seeds", "machine"),
+        "minutes": "min",
+    },
+    "zh": {
+        "none": "*尚未测量。*",
+        "header": ("配方", "测试集结果", "轮数", "用时", "种子", "机器"),
+        "minutes": "分钟",
+    },
+}
+
+_SHOWN_METRICS = ("accuracy", "rmse", "mse", "loss")
+_SECONDS_PER_MINUTE = 60
+
+
+def newest(records: Path, name: str) -> list[Record]:
+    """Give the newest record of each thing measured, in the order of their first appearance.
+
+    Args:
+        records: Folder of the record files.
+        name: Of the file, without ending; a file that is not there holds nothing.
+    """
+    file = records / f"{name}.jsonl"
+    if not file.is_file() or not file.read_text(encoding="utf-8").strip():
+        return []
+    found: dict[tuple[str, str], Record] = {}
+    for record in read_records(file):
+        found[(record["what"], machine(record))] = record
+    return list(found.values())
+
+
+def recipe_table(records: Path, language: str = "en") -> str:
+    """Give one line per recipe: what it reached, in what time, on which machine.
+
+    Args:
+        records: Folder of the record files.
+        language: ``en`` or ``zh``.
+    """
+    words = WORDS[language]
+    lines = []
+    for record in newest(records, "recipes"):
+        minutes = f"{record['seconds'] / _SECONDS_PER_MINUTE:.3g} {words['minutes']}"
+        seeds = ", ".join(map(str, record["seeds"]))
+        reached = main_metric(record["result"].get("test") or record["result"])
+        epochs = number(record.get("epochs"))
+        lines.append([record["what"], reached, epochs, minutes, seeds, machine(record)])
+    return table(words["header"], lines) if lines else str(words["none"])
+
+
+def main_metric(scores: Mapping[str, Any]) -> str:
+    """Give the metric that a result is known by, such as ``accuracy 0.92``.
+
+    Args:
+        scores: Metrics by name.
+    """
+    for name in _SHOWN_METRICS:
+        if isinstance(scores.get(name), (int, float)):
+            return f"{name} {number(scores[name])}"
+    return "–"
+
+
+def recipes_page(records: Path) -> str:
+    """Give the page of reproduced results.
+
+    Args:
+        records: Folder of the record files.
+    """
+    parts = [
+        "# Recipes",
+        "Each file in `recipes/` trains one model that is known from the literature and appends what"
+        " it reached to `records/recipes.jsonl`. Run one again with `python recipes/NAME.py`; it"
+        " resumes if it was stopped.",
+        recipe_table(records),
+    ]
+    for record in newest(records, "recipes"):
+        parts += [f"## {record['what']}", f"```text\n{record['method']}\n```"]
+        result = record["result"]
+        splits = {name: scores for name, scores in result.items() if isinstance(scores, Mapping)}
+        parts.append(result_table(splits or result))
+        parts.append(facts(record))
+    return "\n\n".join(parts) + "\n"
+
+
+def benchmark_page(records: Path) -> str:
+    """Give the page of speed measurements.
+
+    Args:
+        records: Folder of the record files.
+    """
+    parts = [
+        "# Benchmarks",
+        "Medians of repeated measurements on a quiet machine; `make bench` repeats them. A ratio"
+        " above 1 means that fitwell is faster.",
+    ]
+    for name, (title, about) in BENCHMARKS.items():
+        parts += [f"## {title}", about]
+        found = newest(records, name)
+        if not found:
+            parts.append(str(WORDS["en"]["none"]))
+        for record in found:
+            parts += [f"### {record['what']}", f"`{record['method']}`"]
+            parts += [result_table(record["result"]), facts(record)]
+    return "\n\n".join(parts) + "\n"
+
+
+def result_table(result: Mapping[str, Any]) -> str:
+    """Set a result as a table: a row per name, and a column per number if it holds several.
+
+    Args:
+        result: Numbers, lists of numbers, or mappings to them, by name.
+    """
+    nested = {name: value for name, value in result.items() if isinstance(value, Mapping)}
+    plain = {name: value for name, value in result.items() if name not in nested}
+    parts = []
+    if nested:
+        columns = list(dict.fromkeys(key for value in nested.values() for key in value))
+        lines = [[name, *(number(v.get(c)) for c in columns)] for name, v in nested.items()]
+        parts.append(table(("", *columns), lines))
+    if plain:
+        lines = [[name.replace("_", " "), number(value)] for name, value in plain.items()]
+        parts.append(table(("", "median"), lines))
+    return "\n\n".join(parts) or str(WORDS["en"]["none"])
+
+
+def facts(record: Record) -> str:
+    """Say where and when a record was made.
+
+    Args:
+        record: The record.
+    """
+    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+    commit = record.get("commit")
+    made = f"Commit `{commit[:12]}`, " if commit else ""
+    return f"{machine(record)}. {made}{record['date'][:10]}; {versions}."
+
+
+def machine(record: Record) -> str:
+    """Describe the machine of a record in a few words.
+
+    Args:
+        record: The record.
+    """
+    found = record["machine"]
+    threads = f", {record['threads']} threads" if "threads" in record else ""
+    return f"{found.get('gpu') or found['cpu']}, {found['cores']} cores{threads}"
+
+
+def number(value: object) -> str:
+    """Write a number with four digits, or more if it is whole; of a list its median.
+
+    Args:
+        value: A number, a list of numbers, or a word.
+    """
+    if value is None:
+        return "–"
+    if isinstance(value, (list, tuple)) and value:
+        return number(statistics.median(value))
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return cell(str(value))
+    return f"{value:,}" if isinstance(value, int) else _rounded(value)
+
+
+def _rounded(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.4g}"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Set rows as a Markdown table; everything but the first column is flush right.
+
+    Args:
+        header: Titles.
+        rows: Cells.
+    """
+    rule = "|---|" + "---:|" * (len(header) - 1)
+    lines = ["| " + " | ".join(cell(word) for word in row) + " |" for row in (header, *rows)]
+    return "\n".join([lines[0], rule, *lines[1:]])
+
+
+def cell(text: str) -> str:
+    """Keep a text within its cell of a Markdown table.
+
+    Args:
+        text: The text.
+    """
+    return " ".join(text.split()).replace("|", "\\|")
