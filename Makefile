@@ -39,7 +39,7 @@ docs: $(VENV)/develop  ## build the site into site/
 	$(BIN)/mkdocs build --strict
 
 package: $(VENV)/develop  ## build the wheel, install it bare, use it
-	$(BIN)/python -m pytest -q tests/packaging --packaging
+	$(BIN)/python -m pytest -q tests/packaging
 
 check: lint types imports test docs package  ## all of the above
 

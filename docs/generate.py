@@ -3,8 +3,8 @@
     python docs/generate.py            # before `mkdocs build`; writes docs/reference/*.md
     python docs/generate.py --check    # changes nothing; exit code 1 if a README is out of date
 
-Cards come from the source text (`fitwell.core.catalog`), options from the verbs' signatures, numbers
-from ``records/*.jsonl``, the state of the course from ``coverage.tsv``. Nothing is typed by hand.
+Cards come from the source text (`fitwell.core.catalog`), options from the verbs' signatures,
+numbers from ``records/*.jsonl``, the state of the course from ``coverage.tsv``; none by hand.
 """
 
 from __future__ import annotations
@@ -99,7 +99,11 @@ def card_parts(signature: str, card: Card) -> Iterator[str]:
     yield from (prose(part) for part in (card.summary, card.use) if part)
     if card.formula:
         yield fenced(card.formula, "text")
-    for title, items in (("Arguments", card.args), ("Shapes", card.shapes), ("Raises", card.raises)):
+    for title, items in (
+        ("Arguments", card.args),
+        ("Shapes", card.shapes),
+        ("Raises", card.raises),
+    ):
         if items:
             rows = "\n".join(f"| `{name}` | {cell(prose(text))} |" for name, text in items.items())
             yield f"| {title} | |\n|---|---|\n{rows}"
@@ -214,7 +218,9 @@ def coverage_page(coverage: Coverage) -> str:
                 for row in chosen
             ]
             parts.append(f"## {name} {title}")
-            parts.append("\n".join(["| row | state | lives in | proof |", "|---|---|---|---|", *rows]))
+            parts.append(
+                "\n".join(["| row | state | lives in | proof |", "|---|---|---|---|", *rows])
+            )
     return "\n\n".join(parts) + "\n"
 
 
@@ -275,8 +281,8 @@ def wrapped(signature: str) -> str:
     if len(signature) <= SIGNATURE_WIDTH:
         return signature
     name, _, rest = signature.partition("(")
-    arguments, word, depth = [], "", 0
-    for place, letter in enumerate(rest):
+    arguments, word, depth, place = [], "", 0, 0
+    for place, letter in enumerate(rest):  # noqa: B007 - the place of the last bracket is used
         if letter == ")" and depth == 0:
             break
         depth += (letter in "([{") - (letter in ")]}")

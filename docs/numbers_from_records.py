@@ -101,9 +101,9 @@ def recipes_page(records: Path) -> str:
     """
     parts = [
         "# Recipes",
-        "Each file in `recipes/` trains one model that is known from the literature and appends what"
-        " it reached to `records/recipes.jsonl`. Run one again with `python recipes/NAME.py`; it"
-        " resumes if it was stopped.",
+        "Each file in `recipes/` trains one model that is known from the literature and appends"
+        " what it reached to `records/recipes.jsonl`. Run one again with `python recipes/NAME.py`;"
+        " it resumes if it was stopped.",
         recipe_table(records),
     ]
     for record in newest(records, "recipes"):

@@ -22,14 +22,15 @@ def reproduce(name: str, **settings: Any) -> Run:
         settings: Arguments of `fitwell.train`; the source is under ``source``.
     """
     parser = argparse.ArgumentParser(description=f"Reproduce {name}; resumes if it was stopped.")
-    parser.add_argument("--run", default=f"runs/{name}", help="folder of the run")
+    parser.add_argument("--runs", default="runs", help="folder that the run's folder is in")
     parser.add_argument("--device", help="such as cpu or cuda")
     options = parser.parse_args()
-    if (Path(options.run) / "run.json").exists():
-        run = fitwell.resume(options.run)
+    folder = Path(options.runs) / name
+    if (folder / "run.json").exists():
+        run = fitwell.resume(folder)
     else:
         source = settings.pop("source")
-        run = fitwell.train(source, run=options.run, device=options.device, **settings)
+        run = fitwell.train(source, run=folder, device=options.device, **settings)
     optimization = run.settings.optimization
     append_record(
         RECORDS,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 from sklearn.datasets import load_sample_images
 
-from fitwell.data._images._decode import BadImage, decode, read_header
+from fitwell.data._images._decode import _FORMATS, BadImage, decode, load_pillow, read_header
 
 from .image_factory import encoded, gray16, photo, png_bomb, rotated_jpeg
 
@@ -142,6 +142,11 @@ def test_other_modes(mode: str) -> None:
 def test_color_to_gray_is_itu_601() -> None:
     image = photo(32, 32)
     assert close(encoded(image), image.convert("L"), "gray")
+
+
+def test_every_format_is_loaded_before_threads_start() -> None:
+    load_pillow()
+    assert set(_FORMATS) <= set(Image.OPEN)
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "BMP", "PPM", "TIFF", "WEBP"])

@@ -58,3 +58,17 @@ def test_cnn_refuses_what_it_cannot_take() -> None:
         CNN(1, 10, image_size=(1, 28, 28))
     with pytest.raises(UsageError, match=r"CNN: `convs` must be at least 1; got 0"):
         CNN(1, 10, convs=0)
+
+
+@pytest.mark.parametrize("pool", ["max", "avg", "stride"])
+def test_every_way_to_halve_gives_the_same_sizes(pool: str) -> None:
+    model = CNN(3, 5, widths=(4, 6, 8), pool=pool).eval()
+    x = torch.randn(2, 3, 16, 20)
+    assert model.features(x).shape == (2, 8, 4, 5)
+    assert model(x).shape == (2, 5)
+    assert count_parameters(model) == count_parameters(CNN(3, 5, widths=(4, 6, 8)))
+
+
+def test_an_unknown_way_to_halve_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"`pool` must be one of .*; got 'min'"):
+        CNN(3, 5, pool="min")

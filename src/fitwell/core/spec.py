@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, final
 
-from .errors import UsageError, unknown_name
+from .errors import FitwellError, UsageError, unknown_name
 
 _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
@@ -165,7 +165,12 @@ def build(
         signature.bind(*spec.args, **spec.kwargs, **keywords)
     except TypeError as err:
         raise UsageError(f"{owner}: {name}{signature}: {err}; got {spec}.") from err
-    return method(*spec.args, **spec.kwargs, **keywords)
+    try:
+        return method(*spec.args, **spec.kwargs, **keywords)
+    except (TypeError, ValueError) as err:
+        if isinstance(err, FitwellError):
+            raise
+        raise UsageError(f"{owner}: {what} {spec} cannot be built: {err}.") from err
 
 
 def lookup(

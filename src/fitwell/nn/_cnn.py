@@ -6,13 +6,15 @@ Axes: B batch, C channels, H W height width.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import final
+from typing import Literal, final, get_args
 
 import torch
 from torch import Tensor, nn
 
 from ..core.errors import UsageError
 from ._shapes import ImageSize, check_fraction, check_image_size, check_images, check_positive
+
+Pool = Literal["max", "avg", "stride"]
 
 
 def conv_norm_relu(
@@ -71,8 +73,8 @@ class ChannelsLast(nn.Module):
 class CNN(nn.Module):
     """Classify small images: groups of convolutions, each group half the size of the one before.
 
-    Each group is `convs` times convolution, batch norm and ReLU; max pooling stands between groups,
-    and the mean over all positions goes into one linear layer. Takes images of any size from 8 x 8
+    Each group is `convs` times convolution, batch norm and ReLU; pooling stands between groups, and
+    the mean over all positions goes into one linear layer. Takes images of any size from 8 x 8
     on and stays cheap on a processor. For higher accuracy at more compute use `ResNet20`
     (32 x 32 images) or `ResNet18`.
 
@@ -82,6 +84,8 @@ class CNN(nn.Module):
         widths: Channels of each group.
         convs: Convolutions per group.
         dropout: Probability of dropping each number before the last layer; 0 disables.
+        pool: What halves the size between groups; ``stride`` lets the next convolution step by two
+            instead, which learns its own pooling.
         image_size: Height and width if known, so that images too small are refused at once.
 
     Shapes:
@@ -104,9 +108,14 @@ class CNN(nn.Module):
         widths: Sequence[int] = (16, 32, 64),
         convs: int = 2,
         dropout: float = 0.1,
+        pool: Pool = "max",
         image_size: ImageSize = None,
     ) -> None:
         super().__init__()
+        if pool not in get_args(Pool):
+            raise UsageError(
+                f"CNN: `pool` must be one of {get_args(Pool)}; got {pool!r}. Use 'max'."
+            )
         if not widths:
             raise UsageError(
                 "CNN: `widths` must name at least one group; got (). Use (16, 32, 64)."
@@ -122,10 +131,11 @@ class CNN(nn.Module):
         layers: list[nn.Module] = [ChannelsLast()]
         channels = in_channels
         for group, width in enumerate(widths):
-            if group:
-                layers.append(nn.MaxPool2d(2))
-            for _ in range(convs):
-                layers.append(conv_norm_relu(channels, width))
+            if group and pool != "stride":
+                layers.append(nn.MaxPool2d(2) if pool == "max" else nn.AvgPool2d(2))
+            for place in range(convs):
+                halve = bool(group) and pool == "stride" and place == 0
+                layers.append(conv_norm_relu(channels, width, stride=2 if halve else 1))
                 channels = width
         self.features = nn.Sequential(*layers)
         self.head = nn.Sequential(

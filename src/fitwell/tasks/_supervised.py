@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from .. import losses, metrics
 from .. import nn as models
 from ..core.errors import UsageError
-from ..core.spec import Spec, build, parse
+from ..core.spec import Spec, build, lookup, parse
 from ..data import Examples, OnBadRow, Schema, read_images, read_table
 from ..train import Recipe, Supervised
 
@@ -74,10 +74,11 @@ class SupervisedTask:
             count: Number of training examples.
         """
         classes = schema.target_kind == "class"
-        batch_size = 32 if count < 5_000 else 128
+        batch_size = 16 if count < 500 else 32 if count < 5_000 else 128
         images = self.name == "images"
         # Small sets need many passes for enough updates, large ones few: about 4,000 updates.
-        epochs = round(min(max(4_000 * batch_size / count, 10), 40 if images else 100))
+        most = 40 if images and count >= 1_000 else 100
+        epochs = round(min(max(4_000 * batch_size / count, 10), most))
         return Recipe(
             model="CNN()" if images else "MLP()",
             loss="CrossEntropy()" if classes else "MSE()",
@@ -230,9 +231,13 @@ def _body(choice: ModelChoice, shape: tuple[int, ...], outputs: int) -> nn.Modul
             )
         return module
     spec: Spec = parse(choice)
+    _, made = lookup(spec.name, models.MODELS, owner="train", what="model")
+    if len(shape) != 3 and "in_channels" in inspect.signature(made).parameters:
+        raise UsageError(
+            f"train: `model` must fit inputs of shape {shape}; got {spec}, which is for images."
+            " Use MLP()."
+        )
     module = build(spec, models.MODELS, owner="train", what="model", **offered)
-    if len(shape) != 3 and hasattr(module, "in_channels"):
-        raise UsageError(f"train: `model` {spec} is for images; this data has shape {shape}.")
     if not isinstance(module, nn.Module):
         raise UsageError(f"train: `model` must be a model; got {spec}.")
     return module

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -62,5 +63,9 @@ def _load(text: str) -> Callable[..., Any]:
         raise unknown_name(f"train: {path}", "class or function", wanted.name, own)
     made = known[wanted.name]
     if wanted.args or wanted.kwargs:
+        try:
+            inspect.signature(made).bind_partial(*wanted.args, **wanted.kwargs)
+        except TypeError as err:
+            raise UsageError(f"train: {path}: {wanted.name}: {err}; got {wanted}.") from err
         return partial(made, *wanted.args, **wanted.kwargs)
     return made  # type: ignore[no-any-return]

@@ -203,7 +203,7 @@ class Reader:
             odd = {
                 i
                 for i, head in zip(good, cache.headers(good), strict=True)
-                if head is None or head.kind != form.channels
+                if head is not None and head.kind != form.channels
             }
             for i in sorted(odd):
                 report_odd(files[i], form.channels, self.bad)
