@@ -54,10 +54,11 @@ class Comparison:
     base: str = OURS
 
     def median(self, name: str) -> float:
+        """Give the median of a contestant's seconds."""
         return statistics.median(self.seconds[name])
 
     def ratios(self, name: str) -> list[float]:
-        """How many times the base's seconds, round by round; above 1 the base is faster."""
+        """Divide a contestant's seconds by the base's in each round; above 1 the base is faster."""
         pairs = zip(self.seconds[name], self.seconds[self.base], strict=True)
         return [theirs / ours for theirs, ours in pairs]
 

@@ -152,23 +152,38 @@ def verb_parts(verb: Verb) -> Iterator[str]:
     yield from (prose(part) for part in (options.card.summary, options.card.use) if part)
     headings = {name: title for title, names in options.card.groups.items() for name in names}
     rows: dict[str, list[str]] = {}
-    for name, (parameter, kind) in options.parameters.items():
-        word, default = metavar(kind), parameter.default
-        option = f"--{name.replace('_', '-')}"
-        if is_positional(parameter):
-            typed = name.upper()
-            default = parameter.empty if default is None else default
-        elif isinstance(default, bool):
-            typed = option.replace("--", "--no-", 1) if default else option
-        else:
-            typed = f"{option} {word}"
-        hidden = default in (None, (), "") or isinstance(default, bool)
-        shown = "" if hidden or default is parameter.empty else f"`{default}`"
-        text = cell(prose(options.card.args.get(name, "")))
-        line = f"| `{cell(typed)}` | {text} | {shown} |"
-        rows.setdefault(headings.get(name, "Arguments"), []).append(line)
+    for name in options.parameters:
+        rows.setdefault(headings.get(name, "Arguments"), []).append(option_row(options, name))
     for title, lines in rows.items():
-        yield "\n".join([f"| {title} | | default |", "|---|---|---|", *lines])
+        yield "\n".join([f"| {title} | |", "|---|---|", *lines])
+
+
+def option_row(options: Options, name: str) -> str:
+    """Give the table row of one argument or option: what to type, what it does, its default.
+
+    Args:
+        options: Of the verb.
+        name: Of the parameter.
+    """
+    parameter, kind = options.parameters[name]
+    word, default = metavar(kind), parameter.default
+    text = prose(options.card.args.get(name, ""))
+    if word.startswith("{"):
+        choices = word.strip("{}").split(",")
+        text += " One of " + ", ".join(f"`{choice}`" for choice in choices) + "."
+        word = ""
+    typed = f"--{name.replace('_', '-')}"
+    if is_positional(parameter):
+        typed = name.upper()
+        text += " May be left out." if default is None else ""
+    elif isinstance(default, bool):
+        typed = typed.replace("--", "--no-", 1) if default else typed
+        text = f"Do not: {text[0].lower()}{text[1:]}" if default else text
+    else:
+        typed = f"{typed} {word.replace('[{True,False}]', '')}".strip()
+    if default not in (None, (), "", parameter.empty) and not isinstance(default, bool):
+        text += f" Default: `{default}`."
+    return f"| `{cell(typed)}` | {cell(text)} |"
 
 
 def python_page() -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -123,8 +123,9 @@ def benchmark_page(records: Path) -> str:
     """
     parts = [
         "# Benchmarks",
-        "Medians of repeated measurements on a quiet machine; `make bench` repeats them. A ratio"
-        " above 1 means that fitwell is faster.",
+        "Medians of repeated measurements; `make bench` repeats them. Contestants take turns. A"
+        " ratio is a contestant's time over that of the one without a ratio, within each turn. Its"
+        " range holds the median with a probability of 0.95 or more, given six rounds or more.",
     ]
     for name, (title, about) in BENCHMARKS.items():
         parts += [f"## {title}", about]
@@ -133,27 +134,72 @@ def benchmark_page(records: Path) -> str:
             parts.append(str(WORDS["en"]["none"]))
         for record in found:
             parts += [f"### {record['what']}", f"`{record['method']}`"]
-            parts += [result_table(record["result"]), facts(record)]
+            parts += [result_table(record["result"]), conditions(record), facts(record)]
     return "\n\n".join(parts) + "\n"
 
 
 def result_table(result: Mapping[str, Any]) -> str:
-    """Set a result as a table: a row per name, and a column per number if it holds several.
+    """Set a result as tables: one of contestants, one per group of numbers, one of plain numbers.
 
     Args:
-        result: Numbers, lists of numbers, or mappings to them, by name.
+        result: Numbers, lists of numbers, or mappings to them, by name. A mapping with a `median`
+            is a contestant.
     """
-    nested = {name: value for name, value in result.items() if isinstance(value, Mapping)}
-    plain = {name: value for name, value in result.items() if name not in nested}
+    groups = {name: value for name, value in result.items() if isinstance(value, Mapping)}
+    contestants = {name: value for name, value in groups.items() if "median" in value}
+    plain = {name: value for name, value in result.items() if name not in groups}
+    rows = {name: value for name, value in groups.items() if name not in contestants}
     parts = []
-    if nested:
-        columns = list(dict.fromkeys(key for value in nested.values() for key in value))
-        lines = [[name, *(number(v.get(c)) for c in columns)] for name, v in nested.items()]
+    if contestants:
+        parts.append(contest_table(contestants))
+    for name in [name for name, value in rows.items() if contestants or not value]:
+        plain |= rows.pop(name)
+    if rows:
+        columns = list(dict.fromkeys(key for value in rows.values() for key in value))
+        lines = [[name, *(number(v.get(c)) for c in columns)] for name, v in rows.items()]
         parts.append(table(("", *columns), lines))
     if plain:
         lines = [[name.replace("_", " "), number(value)] for name, value in plain.items()]
-        parts.append(table(("", "median"), lines))
+        parts.append(table(("", "measured"), lines))
     return "\n\n".join(parts) or str(WORDS["en"]["none"])
+
+
+def contest_table(contestants: Mapping[str, Mapping[str, Any]]) -> str:
+    """Set contestants side by side, the fastest first.
+
+    Args:
+        contestants: Median and range of the seconds, and ratios, by name.
+    """
+    fast_first = sorted(contestants.items(), key=lambda item: item[1]["median"])
+    columns: dict[str, Callable[[Mapping[str, Any]], str]] = {
+        "median s": lambda row: number(row["median"]),
+        "range s": lambda row: f"{number(row.get('min'))} to {number(row.get('max'))}",
+        "samples/s": lambda row: number(row.get("samples_per_second")),
+        "ratio": lambda row: number(row.get("ratio")),
+        "its range": _interval,
+        "train accuracy": lambda row: number(row.get("train_accuracy")),
+    }
+    lines = [[name, *(show(row) for show in columns.values())] for name, row in fast_first]
+    said = [place for place in range(len(columns) + 1) if {line[place] for line in lines} != {"–"}]
+    header = ["", *columns]
+    return table([header[i] for i in said], [[line[i] for i in said] for line in lines])
+
+
+def _interval(row: Mapping[str, Any]) -> str:
+    ends = row.get("interval")
+    return f"{number(ends['low'])} to {number(ends['high'])}" if ends else "–"
+
+
+def conditions(record: Record) -> str:
+    """Say how a benchmark was measured: clock, rounds, threads and what else it recorded.
+
+    Args:
+        record: The record.
+    """
+    known = {"what", "method", "result", "seeds", "seconds", "machine", "versions", "commit"}
+    more = {name: value for name, value in record.items() if name not in known | {"date"}}
+    words = [f"{name.replace('_', ' ')} {number(value)}" for name, value in more.items()]
+    return f"Measured with: {', '.join(words)}." if words else ""
 
 
 def facts(record: Record) -> str:

@@ -36,7 +36,8 @@ class Block:
     @property
     def commands(self) -> list[list[str]]:
         """The commands of a block of bash, each as its words."""
-        lines = (shlex.split(line, comments=True) for line in self.code.splitlines())
+        joined = self.code.replace("\\\n", " ")
+        lines = (shlex.split(line, comments=True) for line in joined.splitlines())
         return [words for words in lines if words]
 
 

@@ -161,14 +161,22 @@ def test_records_become_tables(generate: ModuleType, tmp_path: Path) -> None:
     recipes = [record(seconds=1.0), record()]  # the newer one counts
     lines = "".join(json.dumps(r) + "\n" for r in recipes)
     (tmp_path / "recipes.jsonl").write_text(lines, encoding="utf-8")
-    times = record(what="mlp", result={"fitwell": {"seconds": [1, 3, 2]}, "ratio": 1234.5})
+    ours = {"seconds": [1, 3, 2], "median": 2.0, "min": 1.0, "max": 3.0}
+    theirs = {**ours, "median": 4.0, "ratio": 2.0, "interval": {"low": 1.5, "high": 2.5}}
+    result = {"peer": theirs, "fitwell": ours, "goals": {"help, seconds": 0.25}}
+    times = record(what="mlp", result=result, rounds=3)
     (tmp_path / "engine.jsonl").write_text(json.dumps(times) + "\n", encoding="utf-8")
+    plain = record(what="folder", result={"images_per_second": 1234.5})
+    (tmp_path / "images.jsonl").write_text(json.dumps(plain) + "\n", encoding="utf-8")
     row = r"| mnist_lenet5 | accuracy 0.9625 | 12 | 1.5 min | 0 | A \| B, 2 cores |"
     assert generate.recipe_table(tmp_path).splitlines()[2:] == [row]
     assert "| train | 0.5 | – |" in generate.recipes_page(tmp_path)
     page = generate.benchmark_page(tmp_path)
-    assert "| fitwell | 2 |" in page
-    assert "| ratio | 1,234 |" in page
+    fitwell_row = "| fitwell | 2 | 1 to 3 | – | – |"
+    assert f"{fitwell_row}\n| peer | 4 | 1 to 3 | 2 | 1.5 to 2.5 |" in page
+    assert "| help, seconds | 0.25 |" in page
+    assert "| images per second | 1,234 |" in page
+    assert "rounds 3" in page
 
 
 def test_long_signatures_are_broken_at_arguments(generate: ModuleType) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -105,7 +106,8 @@ def test_values_out_of_range_are_refused(make: Any, message: str) -> None:
 
 def test_a_time_budget_counts_the_time_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
-    monkeypatch.setattr("fitwell.train._observers.time.monotonic", lambda: clock[0])
+    module = sys.modules[TimeBudget.__module__]
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
 
     class Tick:
         def on_step(self, trainer: Trainer) -> None:

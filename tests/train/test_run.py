@@ -38,7 +38,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     made = make(tmp_path / "run")
     made.update(status="running", number=math.pi)
     opened = Run.open(tmp_path / "run")
-    assert opened.manifest == made.manifest
+    assert opened.manifest == json.loads(json.dumps(made.manifest))
     assert opened.settings == SETTINGS
     assert opened.schema == SCHEMA
     assert opened.status == "running"

@@ -143,10 +143,11 @@ def _call(load: Callable[..., Splits], place: Any, chosen: Mapping[str, Any], na
 
 def _from_memory(source: Any, chosen: Mapping[str, Any]) -> Splits:
     if isinstance(source, Splits):
-        if chosen:
-            raise UsageError(
-                f"train: `{next(iter(chosen))}` must be left out when `source` is already split."
-            )
+        for name in chosen:
+            if name != "seed":  # which is that of weights and order as well
+                raise UsageError(
+                    f"train: `{name}` must be left out when `source` is already split."
+                )
         return source
     if isinstance(source, Dataset):
         examples = from_dataset(source)

@@ -1,0 +1,163 @@
+"""Recipes load without doing anything, and their settings make a run of small data."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+import fitwell
+from fitwell.data import Splits, load_arrays
+from fitwell.train import Run
+
+FOLDER = Path(__file__).parents[2] / "recipes"
+RECIPES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "recording")
+SHAPES = {"mnist": (28, 28), "fashion_mnist": (28, 28), "cifar10": (3, 32, 32)}
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ModuleType]:
+    """Load a recipe as Python does with a script or a module."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+
+    def loaded(name: str, run_name: str | None = None) -> ModuleType:
+        for module in ("recording", name):
+            monkeypatch.delitem(sys.modules, module, raising=False)
+        spec = importlib.util.spec_from_file_location(run_name or name, FOLDER / f"{name}.py")
+        if spec is None or spec.loader is None:
+            raise ImportError(name)
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, run_name or name, module)
+        spec.loader.exec_module(module)
+        return module
+
+    return loaded
+
+
+def like(source: str) -> Splits:
+    """Random images in the form of a built-in set."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (200, *SHAPES[source])
+    images = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+    return load_arrays(images, torch.arange(200) % 10)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_loads_without_doing_anything(
+    name: str, load: Callable[..., ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    module = load(name)
+    assert module.__doc__
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", [name for name in RECIPES if not name.startswith("covid")])
+def test_the_settings_of_a_recipe_make_a_run(
+    name: str, load: Callable[..., ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, dict[str, Any]]] = []
+    monkeypatch.syspath_prepend(str(FOLDER))
+    recording = load("recording")
+    monkeypatch.setattr(
+        recording, "reproduce", lambda name, **settings: asked.append((name, settings))
+    )
+    monkeypatch.setitem(sys.modules, "recording", recording)
+    path = FOLDER / f"{name}.py"
+    code = compile(path.read_text(encoding="utf-8"), str(path), "exec")
+    exec(code, {"__name__": "__main__"})
+    ((called, settings),) = asked
+    assert called == name
+    source = settings.pop("source")
+    settings.pop("valid", None)  # the data here is split already
+    run = fitwell.train(
+        like(source), smoke=True, run=tmp_path / "run", report=False, quiet=True, **settings
+    )
+    assert run.status == "finished"
+    assert run.result["test"]["loss"] > 0
+
+
+def test_reproducing_trains_records_and_goes_on(
+    load: Callable[..., ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fitwell.core.records import read_records
+
+    recording = load("recording")
+    monkeypatch.setattr(recording, "RECORDS", tmp_path / "recipes.jsonl")
+    monkeypatch.setattr(sys, "argv", ["recipe", "--runs", str(tmp_path / "runs")])
+    settings = {"source": "iris", "epochs": 2, "seed": 5, "report": False}
+    run = recording.reproduce("flowers", **settings)
+    assert run.folder == tmp_path / "runs" / "flowers"
+    recording.reproduce("flowers", **settings)
+    first, second = read_records(tmp_path / "recipes.jsonl")
+    assert first["what"] == "flowers"
+    assert first["result"] == second["result"]
+    assert first["result"]["test"] == run.result["test"]
+    assert first["seeds"] == [5]
+    assert "train iris" in first["method"]
+
+
+@pytest.mark.usefixtures("data_dir")
+def test_hw1_climbs_in_small(
+    load: Callable[..., ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fitwell.core.records import read_records
+
+    hw1 = load("covid_hw1")
+    monkeypatch.setattr(hw1, "RECORDS", tmp_path / "recipes.jsonl")
+    quick = {"epochs": 1, "quiet": True}
+    ladder = {
+        name: hw1.Rung(
+            features=rung.features,
+            seeds=rung.seeds[:2],
+            settings={**rung.settings, **quick},
+        )
+        for name, rung in hw1.LADDER.items()
+    }
+    splits = hw1.states_cut(hw1.labelled())
+    hw1.measure("states", splits, tmp_path, ladder)
+    (record,) = read_records(tmp_path / "recipes.jsonl")
+    assert record["result"].keys() == {"references", *ladder}
+    for name in ladder:
+        lines = (tmp_path / "states" / name / "submission.csv").read_text().splitlines()
+        assert lines[0] == "id,tested_positive"
+        assert [line.partition(",")[0] for line in lines[1:]] == [str(n) for n in range(1078)]
+        run = Run.open(tmp_path / "states" / name / "seed0")
+        assert "id" not in [column.name for column in run.schema.columns]
+
+
+@pytest.mark.usefixtures("data_dir")
+def test_hw1_cuts_are_the_samples_and_without_shared_states(
+    load: Callable[..., ModuleType],
+) -> None:
+    hw1 = load("covid_hw1")
+    whole = hw1.labelled()
+    by_chance = hw1.random_cut(whole)
+    first, second = torch.utils.data.random_split(
+        range(2699), [2160, 539], generator=torch.Generator().manual_seed(5201314)
+    )
+    assert torch.equal(by_chance.train.inputs, whole.inputs[list(first)])
+    assert torch.equal(by_chance.valid.inputs, whole.inputs[list(second)])
+    parts = hw1.states_cut(whole).parts()
+    states = [set(part.inputs[:, :37].argmax(dim=1).tolist()) for part in parts.values()]
+    assert sum(map(len, states)) == len(set.union(*states)) == 37
+
+
+@pytest.mark.usefixtures("data_dir")
+def test_hw1_chooses_features_by_training_rows_alone(load: Callable[..., ModuleType]) -> None:
+    from dataclasses import replace
+
+    hw1 = load("covid_hw1")
+    splits = hw1.states_cut(hw1.labelled())
+    columns = hw1.choose(splits.train, 16)
+    assert len(columns) == len(set(columns)) == 20
+    names = [splits.schema.columns[place].name for place in columns]
+    assert names[:4] == [f"tested_positive.{day}" for day in (1, 2, 3, 4)]
+    other = replace(splits.train, inputs=splits.train.inputs.roll(1, dims=1))
+    assert hw1.choose(other, 16) != columns
