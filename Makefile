@@ -36,7 +36,7 @@ imports: $(VENV)/develop  ## a layer imports only from lower layers
 
 docs: $(VENV)/develop  ## build the site into site/
 	$(BIN)/python docs/generate.py
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 package: $(VENV)/develop  ## build the wheel, install it bare, use it
 	$(BIN)/python -m pytest -q tests/packaging

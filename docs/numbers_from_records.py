@@ -33,12 +33,12 @@ BENCHMARKS = {
 WORDS = {
     "en": {
         "none": "*Not measured yet.*",
-        "header": ("recipe", "test part", "epochs", "time", "seeds", "machine"),
+        "header": ("recipe", "data", "test part", "epochs", "time", "seeds", "machine"),
         "minutes": "min",
     },
     "zh": {
         "none": "*尚未测量。*",
-        "header": ("配方", "测试集结果", "轮数", "用时", "种子", "机器"),
+        "header": ("配方", "数据", "测试集结果", "轮数", "用时", "种子", "机器"),
         "minutes": "分钟",
     },
 }
@@ -47,20 +47,27 @@ _SHOWN_METRICS = ("accuracy", "rmse", "mse", "loss")
 _SECONDS_PER_MINUTE = 60
 
 
-def newest(records: Path, name: str) -> list[Record]:
-    """Give the newest record of each thing measured, in the order of their first appearance.
+def every(records: Path, name: str) -> tuple[Record, ...]:
+    """Give the records of a file, oldest first; a file that is not there holds none.
 
     Args:
         records: Folder of the record files.
-        name: Of the file, without ending; a file that is not there holds nothing.
+        name: Of the file, without ending.
     """
     file = records / f"{name}.jsonl"
     if not file.is_file() or not file.read_text(encoding="utf-8").strip():
-        return []
-    found: dict[tuple[str, str], Record] = {}
-    for record in read_records(file):
-        found[(record["what"], machine(record))] = record
-    return list(found.values())
+        return ()
+    return read_records(file)
+
+
+def newest(records: Path, name: str) -> list[Record]:
+    """Give the newest record of each thing on each machine, in the order of first appearance.
+
+    Args:
+        records: Folder of the record files.
+        name: Of the file, without ending.
+    """
+    return list({(r["what"], machine(r)): r for r in every(records, name)}.values())
 
 
 def recipe_table(records: Path, language: str = "en") -> str:
@@ -77,7 +84,8 @@ def recipe_table(records: Path, language: str = "en") -> str:
         seeds = ", ".join(map(str, record["seeds"]))
         reached = main_metric(record["result"].get("test") or record["result"])
         epochs = number(record.get("epochs"))
-        lines.append([record["what"], reached, epochs, minutes, seeds, machine(record)])
+        data = record.get("data", "–").partition(":")[0]
+        lines.append([record["what"], data, reached, epochs, minutes, seeds, machine(record)])
     return table(words["header"], lines) if lines else str(words["none"])
 
 
@@ -111,8 +119,22 @@ def recipes_page(records: Path) -> str:
         result = record["result"]
         splits = {name: scores for name, scores in result.items() if isinstance(scores, Mapping)}
         parts.append(result_table(splits or result))
-        parts.append(facts(record))
+        parts.append(f"{record['data']}. {facts(record)}" if "data" in record else facts(record))
+        same = [r for r in every(records, "recipes") if r["what"] == record["what"]]
+        earlier = [r for r in same if r["date"] < record["date"]]
+        if earlier:
+            parts += ["Before it:", "\n".join(map(earlier_line, reversed(earlier)))]
     return "\n\n".join(parts) + "\n"
+
+
+def earlier_line(record: Record) -> str:
+    """Say in a line what an older record of a recipe reached, and how.
+
+    Args:
+        record: The record.
+    """
+    reached = main_metric(record["result"].get("test") or record["result"])
+    return f"- {record['date'][:10]}: test {reached} by `{cell(record['method'])}`"
 
 
 def benchmark_page(records: Path) -> str:

@@ -1,4 +1,4 @@
-"""ResNet-20 on CIFAR-10 (he2016deep, section 4.2), with 100 epochs of a one-cycle rate in place of 164.
+"""ResNet-20 on CIFAR-10 (he2016deep, section 4.2): 100 epochs of a one-cycle rate, not 164.
 
 Where only the JPEG copy of the images is at hand, the run says so in its data card.
 """

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .train import Trainer as Trainer
     from .verbs._compare import compare as compare
     from .verbs._evaluate import evaluate as evaluate
+    from .verbs._open_run import open_run as open_run
     from .verbs._predict import predict as predict
     from .verbs._report import report as report
     from .verbs._resume import resume as resume
@@ -43,6 +44,7 @@ _VERBS = {
     "check_submission": "fitwell.verbs._submission",
     "compare": "fitwell.verbs._compare",
     "evaluate": "fitwell.verbs._evaluate",
+    "open_run": "fitwell.verbs._open_run",
     "predict": "fitwell.verbs._predict",
     "report": "fitwell.verbs._report",
     "resume": "fitwell.verbs._resume",
@@ -59,6 +61,7 @@ __all__ = [
     "check_submission",
     "compare",
     "evaluate",
+    "open_run",
     "predict",
     "report",
     "resume",

@@ -158,7 +158,8 @@ def record(**changes: Any) -> dict[str, Any]:
 
 
 def test_records_become_tables(generate: ModuleType, tmp_path: Path) -> None:
-    recipes = [record(seconds=1.0), record()]  # the newer one counts
+    old = record(result={"test": {"accuracy": 0.5}}, date="2025-01-02T00:00:00+00:00")
+    recipes = [old, record(data="mnist (a copy): test as published")]  # the newer one counts
     lines = "".join(json.dumps(r) + "\n" for r in recipes)
     (tmp_path / "recipes.jsonl").write_text(lines, encoding="utf-8")
     ours = {"seconds": [1, 3, 2], "median": 2.0, "min": 1.0, "max": 3.0}
@@ -168,9 +169,13 @@ def test_records_become_tables(generate: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "engine.jsonl").write_text(json.dumps(times) + "\n", encoding="utf-8")
     plain = record(what="folder", result={"images_per_second": 1234.5})
     (tmp_path / "images.jsonl").write_text(json.dumps(plain) + "\n", encoding="utf-8")
-    row = r"| mnist_lenet5 | accuracy 0.9625 | 12 | 1.5 min | 0 | A \| B, 2 cores |"
+    row = (
+        r"| mnist_lenet5 | mnist (a copy) | accuracy 0.9625 | 12 | 1.5 min | 0 | A \| B, 2 cores |"
+    )
     assert generate.recipe_table(tmp_path).splitlines()[2:] == [row]
-    assert "| train | 0.5 | – |" in generate.recipes_page(tmp_path)
+    recipes_page = generate.recipes_page(tmp_path)
+    assert "| train | 0.5 | – |" in recipes_page
+    assert "- 2025-01-02: test accuracy 0.5 by `fitwell train mnist`" in recipes_page
     page = generate.benchmark_page(tmp_path)
     fitwell_row = "| fitwell | 2 | 1 to 3 | – | – |"
     assert f"{fitwell_row}\n| peer | 4 | 1 to 3 | 2 | 1.5 to 2.5 |" in page

@@ -88,7 +88,7 @@ def open_source(
         task=_task_of(splits),
         splits=splits,
         name=name,
-        path=None if place is None else str(place),
+        path=None if place is None else str(Path(place).resolve()),
         reader=chosen,
     )
 

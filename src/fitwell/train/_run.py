@@ -265,6 +265,8 @@ class Run:
             if result.get(part):
                 numbers = [f"{k} {v:.4g}" for k, v in result[part].items() if v is not None]
                 lines.append(f"{part:<8} {'  '.join(numbers)}")
+        if result.get("skipped"):
+            lines.append(f"skipped  {result['skipped']:,} bad rows, listed in run.json")
         if (self.folder / "report.html").exists():
             lines.append(f"report   {self.folder / 'report.html'}")
         return "\n".join(lines)

@@ -302,6 +302,9 @@ class Trainer:
         for method in _methods(self.observers, event):
             method(self)
 
+    def _stateful(self) -> list[Any]:
+        return [observer for observer in self.observers if hasattr(observer, "state_dict")]
+
     def state_dict(self) -> dict[str, Any]:
         """Give everything that the rest of the training depends on, as tensors and plain data.
 
@@ -323,7 +326,9 @@ class Trainer:
             "epoch_seconds": self._epoch_seconds,
             "seconds": self.history.seconds,
             "epochs": self.history.epochs,
-            "observers": [_state_of(observer) for observer in self.observers],
+            "observers": {
+                type(observer).__name__: observer.state_dict() for observer in self._stateful()
+            },
         }
 
     def load_state_dict(self, state: dict[str, Any], train: Iterable[Any]) -> None:
@@ -351,9 +356,9 @@ class Trainer:
         self._epoch_seconds = state["epoch_seconds"]
         self.history.seconds = state["seconds"]
         self.history.epochs = list(state["epochs"])
-        for observer, saved in zip(self.observers, state["observers"], strict=True):
-            if saved is not None:
-                observer.load_state_dict(saved)  # type: ignore[attr-defined]
+        for observer in self._stateful():
+            if type(observer).__name__ in state["observers"]:
+                observer.load_state_dict(state["observers"][type(observer).__name__])
         restore_random(state["random"])
 
 
@@ -371,11 +376,6 @@ def _steps(train: Iterable[Any], accumulate: int) -> int | None:
 def _methods(observers: Iterable[Observer], event: str) -> list[Any]:
     found = (getattr(observer, event, None) for observer in observers)
     return [method for method in found if method is not None]
-
-
-def _state_of(observer: Observer) -> dict[str, Any] | None:
-    own = getattr(observer, "state_dict", None)
-    return None if own is None else own()
 
 
 def _averaged(model: nn.Module, decay: float) -> Any:

@@ -55,6 +55,7 @@ def measure(
         * (trained / max(trainer.step, 1))
         / max(training_seconds or trainer.history.seconds, 1e-9),
         "best_epoch": best_epoch,
+        "skipped": int(splits.schema.source.get("skipped", 0)),
         "train": scores["train"],
         "valid": scores["valid"],
         "test": scores["test"],

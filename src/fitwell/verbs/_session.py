@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, final
 
 import torch
@@ -352,12 +352,3 @@ def check_same_data(run: Run, splits: Splits) -> None:
             f" {splits.fingerprint[:12]}, was {before[:12]}). Restore it, or start a new run with"
             f" 'fitwell train --like {run.folder}'."
         )
-
-
-def settings_of(recording: Recording) -> dict[str, Any]:
-    """Give a recording as plain data.
-
-    Args:
-        recording: What to keep.
-    """
-    return asdict(recording)

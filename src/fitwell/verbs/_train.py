@@ -5,28 +5,17 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from ..core.errors import UsageError
-from ..core.spec import Spec, parse
-from ..data import OnBadRow, augmentation
-from ..optim import schedule as check_schedule
+from ..data import OnBadRow
 from ..tasks import ModelChoice, Source, open_source
 from ..tasks import smoke as make_smaller
-from ..train import (
-    LossSettings,
-    ModelSettings,
-    OptimizationSettings,
-    Precision,
-    Recipe,
-    Run,
-    Settings,
-)
-from ._own_model import resolve_model
-from ._session import Recording, Session, pick_device, settings_of, versions
+from ..train import Precision, Run
+from ._choose import data_of, settings_of
+from ._session import Recording, Session, versions
 
 Split = Literal["auto", "random", "stratified", "grouped", "by_time", "given"]
 Channels = Literal["auto", "gray", "rgb"]
@@ -49,6 +38,7 @@ def train(  # one parameter per option of the command line, on purpose in one pl
     test_path: str | None = None,
     split: Split | None = None,
     split_by: str | None = None,
+    split_seed: int | None = None,
     on_bad_row: OnBadRow | None = None,
     model: ModelChoice | None = None,
     loss: str | None = None,
@@ -104,6 +94,7 @@ def train(  # one parameter per option of the command line, on purpose in one pl
         test_path: Separate data for the final numbers.
         split: How rows are dealt to the parts.
         split_by: Column with the group, the time or the part of each row.
+        split_seed: Seed of the draw; runs that share it can be compared on one test part.
         on_bad_row: Stop at a bad row or file, or skip and count it.
         model: Such as `CNN(widths=(32, 64))`, or `file.py:Name` for your own module.
         loss: Such as `CrossEntropy(label_smoothing=0.1)`.
@@ -124,7 +115,7 @@ def train(  # one parameter per option of the command line, on purpose in one pl
         channels_last: Store images and filters channels last, often faster for convolutions.
         compile: Compile the model; pays only for long runs.
         device: `auto`, `cpu`, `cuda` ...
-        seed: Seed of split, weights, order, dropout and augmentation.
+        seed: Seed of initial weights, order, dropout and augmentation.
         run: Folder of the run; runs/NAME-TIME if left out.
         like: A run whose settings are taken over where nothing else is chosen.
         smoke: Try the whole pipeline on a hundredth of the data, on the CPU, in seconds.
@@ -147,7 +138,7 @@ def train(  # one parameter per option of the command line, on purpose in one pl
 
     Groups:
         Data: target, labels, id_column, ignore, image_size, channels, valid, test, valid_path,
-            test_path, split, split_by, on_bad_row
+            test_path, split, split_by, split_seed, on_bad_row
         Model and loss: model, loss, metric
         Optimization: optimizer, lr, schedule, augment, epochs, max_steps, max_minutes, batch_size,
             accumulate, patience, grad_clip_norm, ema_decay, precision, channels_last, compile,
@@ -159,18 +150,18 @@ def train(  # one parameter per option of the command line, on purpose in one pl
     typed = _command(given)
     recording = Recording(**{name: given[name] for name in Recording.__dataclass_fields__})
     old = None if like is None else Run.open(like).settings
-    source, path, reader = _data_of(given, old)
+    source, path, reader = data_of(given, old)
     data = open_source(source, path, reader)
     if smoke or (old is not None and old.loss.smoke):
-        data = _smaller(data)
-    settings, choice, mode = _settings(given, data, old)
+        data = replace(data, splits=make_smaller(data.splits))
+    settings, choice, mode = settings_of(given, data, old)
     scaling = data.task.fit_scaling(data.splits.schema, data.splits.train)
     name = Path(data.path).stem if data.path else data.name.replace(":", "-").replace("/", "-")
     manifest = {
         "task": data.task.name,
         "settings": settings.to_dict(),
         "best_mode": mode,
-        "recording": settings_of(recording),
+        "recording": asdict(recording),
         "schema": data.splits.schema.to_dict(),
         "scaling": scaling,
         "data": _data_card(data),
@@ -207,135 +198,6 @@ def finish(session: Session, report: bool) -> Run:
 
         write_report(str(done.folder))
     return done
-
-
-_READER = (
-    "target",
-    "labels",
-    "id_column",
-    "ignore",
-    "image_size",
-    "channels",
-    "valid",
-    "test",
-    "valid_path",
-    "test_path",
-    "split_by",
-    "on_bad_row",
-    "seed",
-)
-
-
-def _data_of(given: Mapping[str, Any], old: Settings | None) -> tuple[Any, Any, dict[str, Any]]:
-    """Give source, path and reader arguments, from what was typed and the run it shall be like."""
-    reader = {name: given[name] for name in _READER if given[name] not in (None, ())}
-    if given["split"] is not None:
-        reader["mode"] = given["split"]
-    if old is None:
-        if given["source"] is None:
-            raise UsageError(
-                "train: `source` must name what to learn from. Try: fitwell train digits"
-            )
-        return given["source"], given["path"], reader
-    reader = {**old.loss.reader, **reader}
-    if given["source"] is not None:
-        return given["source"], given["path"], reader
-    if old.loss.source == "memory":
-        raise UsageError("train: `source` must be given; the run was trained on data in memory.")
-    return old.loss.source, old.loss.path, reader
-
-
-def _smaller(data: Source) -> Source:
-    return Source(
-        task=data.task,
-        splits=make_smaller(data.splits),
-        name=data.name,
-        path=data.path,
-        reader=data.reader,
-    )
-
-
-def _settings(
-    given: Mapping[str, Any], data: Source, old: Settings | None
-) -> tuple[Settings, ModelChoice, Literal["min", "max"]]:
-    """Resolve every setting: what was typed, else the old run's, else the recipe's."""
-    schema = data.splits.schema
-    recipe = data.task.recipe(schema, len(data.splits.train))
-    chosen_model = given["model"]
-    if chosen_model is None:
-        if old is not None and old.model.own and ".py:" not in old.model.spec:
-            raise UsageError(
-                f"train: `model` must be given again; the run {given['like']} was trained with"
-                f" {old.model.spec}, a model of your own whose code is not kept in it."
-            )
-        chosen_model = recipe.model if old is None else old.model.spec
-    choice, spec, own = resolve_model(chosen_model)
-    loss = given["loss"] or (old.loss.loss if old else recipe.loss)
-    metric = given["metric"] or (old.loss.metric if old else recipe.metric)
-    small = bool(given["smoke"] or (old and old.loss.smoke))
-    settings = Settings(
-        model=ModelSettings(spec=spec, own=own),
-        loss=LossSettings(
-            source=data.name,
-            path=None if data.path is None else str(Path(data.path).resolve()),
-            reader=dict(data.reader),
-            loss=str(parse(loss)),
-            metric=metric,
-            smoke=small,
-        ),
-        optimization=_optimization(given, recipe, old, small),
-    )
-    return settings, choice, _mode(metric, recipe)
-
-
-def _optimization(
-    given: Mapping[str, Any], recipe: Recipe, old: Settings | None, small: bool
-) -> OptimizationSettings:
-    names = [name for name in OptimizationSettings.__dataclass_fields__ if name != "compiled"]
-    values = {name: given[name] for name in names if given[name] is not None}
-    if given["compile"] is not None:
-        values["compiled"] = given["compile"]
-    proposed: dict[str, Any] = {
-        "optimizer": recipe.optimizer,
-        "schedule": recipe.schedule,
-        "augment": recipe.augment,
-        "batch_size": recipe.batch_size,
-        "epochs": recipe.epochs if given["max_steps"] is None else None,
-        "patience": recipe.patience,
-        "device": "auto",
-    }
-    if old is not None:
-        proposed = dict(vars(old.optimization))
-        if given["max_steps"] is not None and given["epochs"] is None:
-            proposed["epochs"] = None
-    values = {**proposed, **values}
-    if small:
-        values["device"] = "cpu"
-    if given["smoke"]:
-        values["epochs"] = given["epochs"] or 2
-    optimizer = _capitalized(values["optimizer"])
-    if given["lr"] is not None:
-        optimizer = optimizer.but(lr=given["lr"])
-    values["optimizer"] = str(optimizer)
-    values["schedule"] = str(check_schedule(values["schedule"]))
-    augmentation(values["augment"])
-    values["device"] = pick_device(values["device"])
-    return OptimizationSettings(**values)
-
-
-def _capitalized(text: str | Spec) -> Spec:
-    from ..core.spec import lookup
-    from ..optim import OPTIMIZERS
-
-    spec = parse(text)
-    name, _ = lookup(spec.name, OPTIMIZERS, owner="train", what="optimizer")
-    return Spec(name, spec.args, spec.kwargs)
-
-
-def _mode(metric: str, recipe: Recipe) -> Literal["min", "max"]:
-    if metric == recipe.metric:
-        return recipe.mode
-    return "min" if metric in ("loss", "mse", "rmse", "mae", "error") else "max"
 
 
 def _data_card(data: Source) -> dict[str, Any]:

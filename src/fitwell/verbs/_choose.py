@@ -1,0 +1,152 @@
+"""Every setting of a run resolved: what was typed, else an old run's, else the recipe's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from ..core.errors import UsageError
+from ..core.spec import Spec, lookup, parse
+from ..data import augmentation
+from ..optim import OPTIMIZERS
+from ..optim import schedule as check_schedule
+from ..tasks import ModelChoice, Source
+from ..train import LossSettings, ModelSettings, OptimizationSettings, Recipe, Settings
+from ._own_model import resolve_model
+from ._session import pick_device
+
+_READER = (
+    "target",
+    "labels",
+    "id_column",
+    "ignore",
+    "image_size",
+    "channels",
+    "valid",
+    "test",
+    "valid_path",
+    "test_path",
+    "split_by",
+    "on_bad_row",
+)
+
+
+def data_of(given: Mapping[str, Any], old: Settings | None) -> tuple[Any, Any, dict[str, Any]]:
+    """Give source, path and reader arguments.
+
+    Args:
+        given: Arguments of `train` by name.
+        old: Settings of the run that the new one shall be like.
+
+    Raises:
+        UsageError: There is nothing to learn from.
+    """
+    reader = {name: given[name] for name in _READER if given[name] not in (None, ())}
+    for option, name in (("split", "mode"), ("split_seed", "seed")):
+        if given[option] is not None:
+            reader[name] = given[option]
+    if old is None:
+        if given["source"] is None:
+            raise UsageError(
+                "train: `source` must name what to learn from. Try: fitwell train digits"
+            )
+        return given["source"], given["path"], reader
+    reader = {**old.loss.reader, **reader}
+    if given["source"] is not None:
+        return given["source"], given["path"], reader
+    if old.loss.source == "memory":
+        raise UsageError("train: `source` must be given; the run was trained on data in memory.")
+    return old.loss.source, old.loss.path, reader
+
+
+def settings_of(
+    given: Mapping[str, Any], data: Source, old: Settings | None
+) -> tuple[Settings, ModelChoice, Literal["min", "max"]]:
+    """Resolve every setting.
+
+    Args:
+        given: Arguments of `train` by name.
+        data: What was read.
+        old: Settings of the run that the new one shall be like.
+
+    Returns:
+        The settings, what makes the model, and whether less or more of the metric is better.
+
+    Raises:
+        UsageError: A value does not fit.
+        UnknownName: No model, optimizer, schedule or augmentation of that name.
+    """
+    schema = data.splits.schema
+    recipe = data.task.recipe(schema, len(data.splits.train))
+    chosen_model = given["model"]
+    if chosen_model is None:
+        if old is not None and old.model.own and ".py:" not in old.model.spec:
+            raise UsageError(
+                f"train: `model` must be given again; the run {given['like']} was trained with"
+                f" {old.model.spec}, a model of your own whose code is not kept in it."
+            )
+        chosen_model = recipe.model if old is None else old.model.spec
+    choice, spec, own = resolve_model(chosen_model)
+    loss = given["loss"] or (old.loss.loss if old else recipe.loss)
+    metric = given["metric"] or (old.loss.metric if old else recipe.metric)
+    small = bool(given["smoke"] or (old and old.loss.smoke))
+    settings = Settings(
+        model=ModelSettings(spec=spec, own=own),
+        loss=LossSettings(
+            source=data.name,
+            path=data.path,
+            reader=dict(data.reader),
+            loss=str(parse(loss)),
+            metric=metric,
+            smoke=small,
+        ),
+        optimization=_optimization(given, recipe, old, small),
+    )
+    return settings, choice, _mode(metric, recipe)
+
+
+def _optimization(
+    given: Mapping[str, Any], recipe: Recipe, old: Settings | None, small: bool
+) -> OptimizationSettings:
+    names = [name for name in OptimizationSettings.__dataclass_fields__ if name != "compiled"]
+    values = {name: given[name] for name in names if given[name] is not None}
+    if given["compile"] is not None:
+        values["compiled"] = given["compile"]
+    proposed: dict[str, Any] = {
+        "optimizer": recipe.optimizer,
+        "schedule": recipe.schedule,
+        "augment": recipe.augment,
+        "batch_size": recipe.batch_size,
+        "epochs": recipe.epochs if given["max_steps"] is None else None,
+        "patience": recipe.patience,
+        "device": "auto",
+    }
+    if old is not None:
+        proposed = dict(vars(old.optimization))
+        if given["max_steps"] is not None and given["epochs"] is None:
+            proposed["epochs"] = None
+    values = {**proposed, **values}
+    if small:
+        values["device"] = "cpu"
+    if given["smoke"]:
+        values["epochs"] = given["epochs"] or 2
+    optimizer = _with_known_name(values["optimizer"])
+    if given["lr"] is not None:
+        optimizer = optimizer.but(lr=given["lr"])
+    values["optimizer"] = str(optimizer)
+    values["schedule"] = str(check_schedule(values["schedule"]))
+    augmentation(values["augment"])
+    values["device"] = pick_device(values["device"])
+    return OptimizationSettings(**values)
+
+
+def _with_known_name(text: str | Spec) -> Spec:
+    spec = parse(text)
+    name, _ = lookup(spec.name, OPTIMIZERS, owner="train", what="optimizer")
+    return Spec(name, spec.args, spec.kwargs)
+
+
+def _mode(metric: str, recipe: Recipe) -> Literal["min", "max"]:
+    if metric == recipe.metric:
+        return recipe.mode
+    return "min" if metric in ("loss", "mse", "rmse", "mae", "error") else "max"
