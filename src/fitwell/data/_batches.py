@@ -24,6 +24,10 @@ class Batch(NamedTuple):
     """Some examples, ready for the model.
 
     Images arrive as floats in [0, 1]; everything else as it is stored.
+
+    Args:
+        inputs: (B, ...).
+        targets: (B,), or None when they are not known.
     """
 
     inputs: Tensor

@@ -30,7 +30,7 @@ def check_dataset(dataset: Any) -> None:
     Raises:
         UsageError: A method is missing or breaks the contract; the message names it.
 
-    Source: PyTorch documentation of `torch.utils.data`, map-style datasets.
+    Source: paszke2019pytorch, map-style datasets of `torch.utils.data`.
     Checked against: datasets with each fault planted, and `TensorDataset`.
     """
     if not _defines(dataset, "__getitem__"):

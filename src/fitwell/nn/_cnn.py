@@ -55,7 +55,7 @@ class ChannelsLast(nn.Module):
         x: (B, C, H, W)
         return: (B, C, H, W)
 
-    Source: PyTorch, channels last memory format.
+    Source: paszke2019pytorch, memory formats.
     Reduces to: the identity, in values.
     Checked against: the identity.
     """
