@@ -3,4 +3,11 @@
 from recording import reproduce
 
 if __name__ == "__main__":
-    reproduce("mnist_lenet5", source="mnist", model="LeNet5()", epochs=12, seed=0)
+    reproduce(
+        "mnist_lenet5",
+        source="mnist",
+        model="LeNet5(activation='relu')",
+        augment="Crop(padding=2)",
+        epochs=15,
+        seed=0,
+    )

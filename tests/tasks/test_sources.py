@@ -90,9 +90,9 @@ def test_a_file_of_another_kind_is_said(tmp_path: Path) -> None:
 
 def test_ready_splits_take_no_reader() -> None:
     with pytest.raises(UsageError, match="`valid` must be left out when `source` is already split"):
-        open_source(load_builtin("iris"), reader={"seed": 3, "valid": 0.2})
-    splits = load_builtin("iris")
-    assert open_source(splits, reader={"seed": 3}).splits is splits  # the seed of the weights
+        open_source(load_builtin("iris"), reader={"valid": 0.2})
+    with pytest.raises(UsageError, match="`split_seed` must be left out"):
+        open_source(load_builtin("iris"), reader={"seed": 3})
 
 
 def test_smoke_keeps_a_hundredth_the_same_each_time() -> None:

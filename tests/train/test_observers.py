@@ -177,3 +177,13 @@ def test_tensorboard_writes_the_epochs(monkeypatch: pytest.MonkeyPatch, tmp_path
             ("lr", 0.1, record["step"]),
         ]
     assert written == [*expected, ("flushed", 0, 0)]
+
+
+def test_a_training_that_ran_out_of_patience_does_not_go_on_when_resumed() -> None:
+    model = network()
+    best = EarlyStopping("loss", patience=2)
+    best.load_state_dict({"best_value": 0.1, "best_epoch": 3, "best_step": 12})
+    trainer = Trainer(model, objective(), SGD(model.parameters()), observers=[best])
+    trainer.history.epochs.append({"epoch": 5})
+    trainer.fit(batches(), epochs=9)
+    assert trainer.step == 0

@@ -198,7 +198,6 @@ def test_a_failed_run_is_not_made_worse(tmp_path: Path) -> None:
     assert Run.open(tmp_path / "run").status == "failed"
 
 
-@pytest.mark.xfail(reason="the state of observers is matched by place", strict=True)
 def test_what_is_shown_may_differ_from_what_was_shown(tmp_path: Path, capsys: Any) -> None:
     quick("iris", run=tmp_path / "run", quiet=False)
     resumed = fitwell.resume(tmp_path / "run", epochs=3, report=False, quiet=True)

@@ -181,8 +181,17 @@ def schedule(text: str | Spec) -> Schedule:
     built: Schedule = build(
         Spec(spec.name, spec.args, inner), SCHEDULES, owner="schedule", what="schedule"
     )
-    if isinstance(built, WarmUp) and isinstance(built.then, str):
+    if isinstance(built, WarmUp) and not callable(built.then):
         raise UsageError(
             f"schedule: `then` must be a schedule such as Cosine(); got {built.then!r}."
+        )
+    try:
+        factors = [built(step, 10) for step in range(10)]
+    except TypeError as err:
+        raise UsageError(f"schedule: {spec} does not work ({err}). Check its arguments.") from err
+    if not all(math.isfinite(factor) and factor >= 0 for factor in factors):
+        raise UsageError(
+            f"schedule: {spec} must give factors of at least 0; got {min(factors):.3g}."
+            " Check its arguments."
         )
     return built

@@ -129,8 +129,8 @@ def _call(load: Callable[..., Splits], place: Any, chosen: Mapping[str, Any], na
     for key, value in chosen.items():
         if key not in taken:
             raise UsageError(
-                f"train: `{key}` must be left out for {name!r}, whose reader has no such choice;"
-                f" got {value!r}."
+                f"train: `{_typed(key)}` must be left out for {name!r}, whose reader has no such"
+                f" choice; got {value!r}."
             )
     try:
         return load(place, **chosen)
@@ -141,13 +141,16 @@ def _call(load: Callable[..., Splits], place: Any, chosen: Mapping[str, Any], na
         raise unknown_name("train", "data set, folder or file", str(place), known) from err
 
 
+def _typed(name: str) -> str:
+    """Give the option of `train` for an argument of a reader."""
+    return {"seed": "split_seed", "mode": "split"}.get(name, name)
+
+
 def _from_memory(source: Any, chosen: Mapping[str, Any]) -> Splits:
     if isinstance(source, Splits):
-        for name in chosen:
-            if name != "seed":  # which is that of weights and order as well
-                raise UsageError(
-                    f"train: `{name}` must be left out when `source` is already split."
-                )
+        if chosen:
+            name = _typed(next(iter(chosen)))
+            raise UsageError(f"train: `{name}` must be left out when `source` is already split.")
         return source
     if isinstance(source, Dataset):
         examples = from_dataset(source)

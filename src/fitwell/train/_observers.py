@@ -52,6 +52,21 @@ class EarlyStopping:
         self.best_step = 0
         self.best_weights: dict[str, Tensor] | None = None
 
+    def on_fit_start(self, trainer: Trainer) -> None:
+        """Stop at once if a resumed training had run out of patience already.
+
+        Args:
+            trainer: At the start.
+        """
+        self._stop_if_unbeaten(trainer)
+
+    def _stop_if_unbeaten(self, trainer: Trainer) -> None:
+        records = trainer.history.epochs
+        if not records or self.patience is None:
+            return
+        if records[-1]["epoch"] - self.best_epoch >= self.patience:
+            trainer.stop(f"no better {self.metric} for {self.patience} epochs")
+
     def on_epoch(self, trainer: Trainer) -> None:
         """Compare the epoch with the best so far.
 
@@ -71,8 +86,8 @@ class EarlyStopping:
             self.best_step = record["step"]
             weights = trainer.measured_model.state_dict()
             self.best_weights = {name: tensor.detach().clone() for name, tensor in weights.items()}
-        elif self.patience is not None and record["epoch"] - self.best_epoch >= self.patience:
-            trainer.stop(f"no better {self.metric} for {self.patience} epochs")
+        else:
+            self._stop_if_unbeaten(trainer)
 
     def restore(self, trainer: Trainer) -> None:
         """Put the best weights into the model that is measured.

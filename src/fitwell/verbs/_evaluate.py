@@ -63,7 +63,7 @@ def evaluate(
     data: Any = None,
     /,
     *,
-    batch_size: int = 256,
+    batch_size: int | None = None,
     device: str = "cpu",
     model: ModelChoice | None = None,
 ) -> Evaluation:
@@ -73,7 +73,7 @@ def evaluate(
         run: Folder of the run.
         data: New labelled data of the same kind: a folder or a file, from Python also `Examples`;
             for a run on data in memory, that data.
-        batch_size: Examples per forward pass.
+        batch_size: Examples per forward pass; as in training if left out.
         device: What to measure on.
         model: The model again, for a run of your own module.
 
@@ -89,10 +89,11 @@ def evaluate(
     parts = _parts(opened, data)
     objective = task.objective(settings.loss.loss, opened.schema, opened.manifest["scaling"])
     context = autocast(settings.optimization.precision, device)
+    size = batch_size or max(settings.optimization.batch_size, 256)
     started = time.perf_counter()
     scores = {}
     for name, part in parts.items():
-        batches = Batches(part.to(device), batch_size, device=device)
+        batches = Batches(part.to(device), size, device=device)
         with context:
             scores[name] = measure(objective, network, batches)
     seconds = time.perf_counter() - started
