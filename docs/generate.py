@@ -193,8 +193,8 @@ def python_page() -> str:
     published = {entry.name: entry for entry in entries()}
     for name in sorted(fitwell.__all__):
         parts.append(f"## fitwell.{name} {{ #{name} }}")
-        if name in verbs:
-            function = load(verbs[name])
+        if name not in published:
+            function = load(verbs[name]) if name in verbs else getattr(fitwell, name)
             text = str(inspect.signature(function)).replace("'", "")
             parts += card_parts(f"{name}{text}", read_card(function.__doc__))
         else:

@@ -60,7 +60,9 @@ def rates_of(make: Any) -> list[float]:
         ),
         (Constant(), lambda o: lr_scheduler.ConstantLR(o, 1.0)),
     ],
-    ids=str,
+    ids=lambda value: (
+        "torch" if callable(value) and not hasattr(value, "__dataclass_fields__") else str(value)
+    ),
 )
 def test_equal_to_torch_at_every_step(ours: Schedule, torchs: Any) -> None:
     mine = [RATE * ours(step, TOTAL) for step in range(TOTAL)]

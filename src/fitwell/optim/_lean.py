@@ -1,15 +1,19 @@
 """torch's SGD, Adam and AdamW with a shorter way to the same fused kernels.
 
 Same arguments, same state, same bits as ``torch.optim.X(..., fused=True)``, and still instances of
-it. Two things are left out of the usual step: the import of the compiler (torch's own constructors
-and steps import ``torch._dynamo``, which takes longer than importing torch) and the grouping of
-tensors by device and dtype. Whatever the short way does not cover (sparse or complex gradients,
-several devices, ``amsgrad``, ``maximize``) goes through torch's own step.
+it. Left out of the usual step are the import of the compiler (torch's own constructors and steps
+import ``torch._dynamo``, which takes longer than importing torch), the grouping of tensors by
+device and dtype, the wrapper that marks steps for the profiler, and the search for every tensor in
+every step. Whatever the short way does not cover (complex gradients, several devices, a gradient
+scaler, ``amsgrad``, ``maximize``) goes through torch's own step, which refuses sparse gradients.
+Hooks on the optimizer are called, torch's global ones for all optimizers are not.
 """
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any, final
 
 import torch
@@ -25,22 +29,130 @@ def _plain(method: Callable[..., Any]) -> Callable[..., Any]:
     return getattr(method, "__wrapped__", method)
 
 
+@dataclass(frozen=True, slots=True)
+class _Lists:
+    """What the kernel gets for some parameters, found once and used in every step.
+
+    Args:
+        params: The parameters.
+        columns: Their state tensors, a list per kind.
+        steps: Their step counts; empty for SGD.
+        counter: All step counts in one tensor, of which `steps` are the entries; None if the
+            counts are separate.
+        first: State of the first parameter, to notice when states are replaced.
+    """
+
+    params: list[Tensor]
+    columns: tuple[list[Tensor], ...]
+    steps: list[Tensor]
+    counter: Tensor | None
+    first: Any
+
+
 class _Lean(Optimizer):
+    _found: dict[int, _Lists]
+
     add_param_group = _plain(Optimizer.add_param_group)
     load_state_dict = _plain(Optimizer.load_state_dict)
     state_dict = _plain(Optimizer.state_dict)
-    zero_grad = _plain(Optimizer.zero_grad)
 
-    def _short(self, parameters: list[Tensor]) -> bool:
-        first = parameters[0]
-        return first.dtype in _DTYPES and all(
-            p.dtype == first.dtype
-            and p.device == first.device
-            and p.grad is not None
-            and p.grad.layout == torch.strided
-            and p.grad.dtype == first.dtype
-            for p in parameters
+    def _patch_step_function(self) -> None:
+        # Called by torch when an optimizer is made, loaded or copied; it would wrap `step`.
+        self._zero_grad_profile_name = f"Optimizer.zero_grad#{type(self).__name__}.zero_grad"
+        self._found = {}
+
+    def register_step_pre_hook(self, hook: Any) -> Any:
+        """Call something before each step, at the price of torch's wrapper around it.
+
+        Args:
+            hook: ``hook(optimizer, args, kwargs)``.
+        """
+        super()._patch_step_function()
+        return super().register_step_pre_hook(hook)
+
+    def register_step_post_hook(self, hook: Any) -> Any:
+        """Call something after each step, at the price of torch's wrapper around it.
+
+        Args:
+            hook: ``hook(optimizer, args, kwargs)``.
+        """
+        super()._patch_step_function()
+        return super().register_step_post_hook(hook)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients.
+
+        Args:
+            set_to_none: False fills them with zeros instead.
+        """
+        if not set_to_none:
+            _plain(Optimizer.zero_grad)(self, set_to_none=False)
+            return
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.grad = None
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Take one step.
+
+        Args:
+            closure: Evaluates the model again and gives the loss; goes torch's own way.
+        """
+        # A gradient scaler leaves its scale and verdict as attributes for torch's own step.
+        short = closure is None and not hasattr(self, "found_inf")
+        work = self._work() if short else None
+        if work is None:
+            return super().step(closure)
+        for group, lists, grads in work:
+            self._update(group, lists, grads)
+        return None
+
+    def _work(self) -> list[tuple[dict[str, Any], _Lists, list[Any]]] | None:
+        """Give groups, lists and gradients of the short way, or None if it is closed."""
+        work = []
+        for number, group in enumerate(self.param_groups):
+            params = group["params"]
+            grads = [p.grad for p in params]
+            lists = self._found.get(number)
+            if lists is None or not self._holds(lists, group) or any(g is None for g in grads):
+                params = [p for p in params if p.grad is not None]
+                if not params:
+                    continue
+                if group["maximize"] or group.get("amsgrad") or not _alike(params):
+                    return None
+                grads = [p.grad for p in params]
+                lists = self._look_up(group, params)
+                if len(params) == len(group["params"]):
+                    self._found[number] = lists
+            work.append((group, lists, grads))
+        return work
+
+    def _holds(self, lists: _Lists, group: dict[str, Any]) -> bool:
+        params = group["params"]
+        return (
+            len(params) == len(lists.params)
+            and all(map(operator.is_, params, lists.params))
+            and self.state.get(params[0]) is lists.first
         )
+
+    def _look_up(self, group: dict[str, Any], params: list[Tensor]) -> _Lists:
+        raise NotImplementedError
+
+    def _update(self, group: dict[str, Any], lists: _Lists, grads: list[Any]) -> None:
+        raise NotImplementedError
+
+
+def _alike(parameters: list[Tensor]) -> bool:
+    first = parameters[0]
+    return first.dtype in _DTYPES and all(
+        p.dtype == first.dtype
+        and p.device == first.device
+        and p.grad is not None
+        and p.grad.layout == torch.strided
+        and p.grad.dtype == first.dtype
+        for p in parameters
+    )
 
 
 @final
@@ -81,71 +193,65 @@ class SGD(_Lean, torch.optim.SGD):
             params, lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov, fused=True
         )
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Take one step.
+    def _holds(self, lists: _Lists, group: dict[str, Any]) -> bool:
+        buffered = bool(lists.columns[0]) == bool(group["momentum"])  # momentum may be scheduled
+        return buffered and super()._holds(lists, group)
 
-        Args:
-            closure: Evaluates the model again and gives the loss; goes torch's own way.
-        """
-        groups = [(g, [p for p in g["params"] if p.grad is not None]) for g in self.param_groups]
-        if closure is not None or not all(self._short(ps) for _, ps in groups if ps):
-            return super().step(closure)
-        for group, params in groups:
-            if not params:
-                continue
-            momentum = group["momentum"]
-            first = momentum != 0 and "momentum_buffer" not in self.state[params[0]]
-            if first:
-                for p in params:
-                    self.state[p]["momentum_buffer"] = torch.empty_like(p)
-            torch._fused_sgd_(
-                params,
-                [p.grad for p in params],
-                [self.state[p]["momentum_buffer"] for p in params] if momentum else [],
-                weight_decay=group["weight_decay"],
-                momentum=momentum,
-                lr=group["lr"],
-                dampening=group["dampening"],
-                nesterov=group["nesterov"],
-                maximize=False,
-                is_first_step=first,
-            )
-        return None
+    def _look_up(self, group: dict[str, Any], params: list[Tensor]) -> _Lists:
+        buffers = []
+        if group["momentum"]:
+            for p in params:
+                # A buffer of zeros gives the first step that torch gives without dampening.
+                if self.state[p].get("momentum_buffer") is None:
+                    self.state[p]["momentum_buffer"] = torch.zeros_like(p)
+                buffers.append(self.state[p]["momentum_buffer"])
+        return _Lists(list(params), (buffers,), [], None, self.state.get(params[0]))
+
+    def _update(self, group: dict[str, Any], lists: _Lists, grads: list[Any]) -> None:
+        torch._fused_sgd_(
+            lists.params,
+            grads,
+            lists.columns[0],
+            weight_decay=group["weight_decay"],
+            momentum=group["momentum"],
+            lr=group["lr"],
+            dampening=group["dampening"],
+            nesterov=group["nesterov"],
+            maximize=False,
+            is_first_step=False,
+        )
 
 
 class _LeanAdam(_Lean):
     _kernel: Callable[..., None]
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Take one step.
-
-        Args:
-            closure: Evaluates the model again and gives the loss; goes torch's own way.
-        """
-        groups = [(g, [p for p in g["params"] if p.grad is not None]) for g in self.param_groups]
-        if closure is not None or not all(self._short(ps) for _, ps in groups if ps):
-            return super().step(closure)
-        for group, params in groups:
-            if params:
-                self._update(group, params)
-        return None
-
-    def _update(self, group: dict[str, Any], params: list[Tensor]) -> None:
+    def _look_up(self, group: dict[str, Any], params: list[Tensor]) -> _Lists:
         states = [self._state_of(p) for p in params]
+        counter = None
+        if len(params) == len(group["params"]):  # then all are counted by one addition
+            counter = torch.stack([state["step"] for state in states])
+            for place, state in enumerate(states):
+                state["step"] = counter[place]
+        means = [state["exp_avg"] for state in states]
+        squares = [state["exp_avg_sq"] for state in states]
         steps = [state["step"] for state in states]
-        torch._foreach_add_(steps, 1)
+        return _Lists(list(params), (means, squares), steps, counter, states[0])
+
+    def _update(self, group: dict[str, Any], lists: _Lists, grads: list[Any]) -> None:
+        if lists.counter is None:
+            torch._foreach_add_(lists.steps, 1)
+        else:
+            lists.counter.add_(1)
+        beta1, beta2 = group["betas"]
         type(self)._kernel(
-            params,
-            [p.grad for p in params],
-            [state["exp_avg"] for state in states],
-            [state["exp_avg_sq"] for state in states],
+            lists.params,
+            grads,
+            *lists.columns,
             [],
-            steps,
+            lists.steps,
             lr=group["lr"],
-            beta1=group["betas"][0],
-            beta2=group["betas"][1],
+            beta1=beta1,
+            beta2=beta2,
             weight_decay=group["weight_decay"],
             eps=group["eps"],
             amsgrad=False,

@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from ..core.errors import TrainingError, UsageError
 from ..optim import Constant, Schedule
+from ._backward import backward
 from ._history import History
 from ._objective import Objective, batch_length, evaluate
 from ._observers import Observer
@@ -236,7 +237,7 @@ class Trainer:
     def _backward(self, loss: Tensor) -> None:
         if self.precision == "fp16":
             loss = self._scaler.scale(loss)
-        loss.backward()  # type: ignore[no-untyped-call]
+        backward(loss)
 
     def _clip_and_step(self) -> None:
         if self.grad_clip_norm is not None:
