@@ -153,3 +153,14 @@ def test_batches_that_cannot_be_made_say_why() -> None:
         Batches(rows(3), 4, drop_last=True)
     with pytest.raises(UsageError, match="got 0 examples"):
         Batches(rows(3).select([]), 4)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an accelerator")
+def test_batches_of_data_that_stays_on_the_cpu_arrive_on_the_gpu() -> None:
+    data = rows(50)
+    for here, there in zip(Batches(data, 16), Batches(data, 16, device="cuda"), strict=True):
+        assert there.inputs.is_cuda
+        assert there.targets.is_cuda
+        assert torch.equal(here.inputs, there.inputs.cpu())
+        assert torch.equal(here.targets, there.targets.cpu())

@@ -75,7 +75,7 @@ class Batches:
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.augment = augment
-        self.device = torch.device(device)
+        self.device = torch.empty(0, device=device).device  # with its number, such as cuda:0
         self.drop_last = drop_last
         if len(self) == 0:
             raise UsageError(
@@ -104,7 +104,8 @@ class Batches:
             self._position = number if number < len(self) else 0
             if self._position == 0:
                 self._epoch_start = self._order.get_state()
-            yield Batch(self._prepare(inputs), targets)
+            placed = None if targets is None else self._placed(targets)
+            yield Batch(self._prepare(inputs), placed)
 
     def _permutation(self) -> Tensor:
         # A DataLoader draws a seed for its workers before the permutation, and its sampler a second
@@ -136,11 +137,18 @@ class Batches:
             yield rows, None if moved is None else moved[start : start + size]
 
     def _prepare(self, inputs: Tensor) -> Tensor:
-        if inputs.device != self.device:
-            inputs = inputs.to(self.device, non_blocking=True)
+        inputs = self._placed(inputs)
         if inputs.dtype == torch.uint8:
             inputs = inputs.to(torch.float32).div_(255)
         return inputs if self.augment is None else self.augment(inputs, self._noise)
+
+    def _placed(self, tensor: Tensor) -> Tensor:
+        """Move a batch of data that does not live on the device."""
+        if tensor.device == self.device:
+            return tensor
+        if self.device.type == "cuda":  # from pinned memory the copy need not be waited for
+            tensor = tensor.pin_memory()
+        return tensor.to(self.device, non_blocking=True)
 
     def state_dict(self) -> dict[str, Any]:
         """Give the position in the epoch and the states of the generators."""

@@ -137,10 +137,12 @@ class Checkpoints:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         self._remove_leftovers()
+        target = self.folder / f"step-{state['step']:09d}"
+        if self._holds(target, state["epoch"]):
+            return target  # the same state; to write it again would leave a moment without it
         weights = {key: state.get(key) for key in _WEIGHTS}
         rest = {key: item for key, item in state.items() if key not in _WEIGHTS}
         rest["present"] = [key for key, tensors in weights.items() if tensors is not None]
-        target = self.folder / f"step-{state['step']:09d}"
         temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=self.folder))
         try:
             self._make_room(_bytes(weights) + _bytes(rest), keep=target.name)
@@ -160,6 +162,13 @@ class Checkpoints:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         return target
+
+    @staticmethod
+    def _holds(path: Path, epoch: int) -> bool:
+        try:
+            return bool(json.loads((path / "info.json").read_text())["epoch"] == epoch)
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
 
     def _make_room(self, incoming: int, keep: str) -> None:
         # Headers of the files are a few kilobytes on top of the tensors.

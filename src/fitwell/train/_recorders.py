@@ -77,7 +77,8 @@ class CheckpointWriter:
             trainer: After a step.
         """
         due = time.monotonic() - self._last >= self._every
-        if due and trainer.within_epoch and hasattr(trainer.train_batches, "state_dict"):
+        middle = trainer.within_epoch and trainer.step < trainer.total_steps
+        if due and middle and hasattr(trainer.train_batches, "state_dict"):
             self._save(trainer)
 
     def on_epoch(self, trainer: Trainer) -> None:

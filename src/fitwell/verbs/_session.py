@@ -186,7 +186,7 @@ class Session:
     def _batches(self, examples: Examples, training: bool = False) -> Batches:
         chosen = self.run.settings.optimization
         return Batches(
-            examples.to(chosen.device),
+            _placed(examples, chosen.device),
             chosen.batch_size if training else max(chosen.batch_size, 256),
             shuffle=training,
             seed=chosen.seed,
@@ -232,6 +232,15 @@ class Session:
             where = str(checkpoints.folder / f"step-{step:09d}")
             resume(trainer, checkpoints.load(step), train, best, where)
         self.run.rewind(step or 0)
+
+
+def _placed(examples: Examples, device: str) -> Examples:
+    """Move what fits into half of a GPU's free memory there; the rest is moved batch by batch."""
+    if device.startswith("cuda"):
+        free, _ = torch.cuda.mem_get_info(device)
+        if examples.inputs.nbytes > free / 2:
+            return examples
+    return examples.to(device)
 
 
 def make_optimizer(spec: str, model: nn.Module) -> Optimizer:

@@ -27,7 +27,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import repeat
 from pathlib import Path
-from typing import Any, NamedTuple, final
+from typing import Any, NamedTuple, TypeVar, final
 
 import numpy as np
 
@@ -40,11 +40,12 @@ from ._listing import ImageFile
 from ._pixels import HEAD_BYTES, Entry, Form, map_pixels, write_head
 from ._worker import Worker
 
+_T = TypeVar("_T")
 _FORMAT = "fitwell decoded images 1"
 _CHUNK = 32  # files per task: long against a hand-over, short against the whole
 _STALE_SECONDS = 86_400.0
-# Python's part of reading a file is what threads cannot share, so many small files are decoded by
-# processes; their start has to pay for itself.
+# Python's part of reading a file is what threads cannot share, so small files are decoded by one
+# thread, and many of them by processes, whose start has to pay for itself.
 _MANY = 4000
 _SMALL_BYTES = 2000  # times the number of workers
 _README = """Images that fitwell decoded, kept so that they need not be decoded again.
@@ -112,10 +113,9 @@ class ImageCache:
         """
         unknown = [i for i in positions if self._known[i] is None and i not in self._peeked]
         if unknown:
-            with _pool(self._workers) as pool:
-                paths = [self._files[i].path for i in unknown]
-                found = pool.map(decoder.read_header, paths)
-                self._peeked.update(zip(unknown, found, strict=True))
+            paths = [self._files[i].path for i in unknown]
+            found = _each(decoder.read_header, paths, self._workers)
+            self._peeked.update(zip(unknown, found, strict=True))
         known = {i: k.header for i in positions if (k := self._known[i]) is not None}
         return [known[i] if i in known else self._peeked[i] for i in positions]
 
@@ -162,10 +162,9 @@ class ImageCache:
     def _learn_content(self) -> None:
         unknown = [i for i, known in enumerate(self._known) if known is None]
         heads = self.headers(unknown)
-        with _pool(self._workers) as pool:
-            digests = pool.map(_digest, [self._files[i].path for i in unknown])
-            for i, digest, head in zip(unknown, digests, heads, strict=True):
-                self._known[i] = Known(self._files[i].stamp, digest, head)
+        digests = _each(_digest, [self._files[i].path for i in unknown], self._workers)
+        for i, digest, head in zip(unknown, digests, heads, strict=True):
+            self._known[i] = Known(self._files[i].stamp, digest, head)
 
     def _find(self, key: str) -> Entry | None:
         folder = self._decoded / key
@@ -223,9 +222,13 @@ class ImageCache:
     def _results(self, form: Form) -> Generator[tuple[int, _Result]]:
         starts = range(0, len(self._files), _CHUNK)
         decode: Decoder = _decode_chunk
-        with _pool(self._workers) as pool, contextlib.ExitStack() as stack:
-            if self._workers > 1 and _many_small(self._files, self._workers):
-                decode = stack.enter_context(_in_processes(self._workers))
+        workers = self._workers
+        small = workers > 1 and _small(self._files, workers)
+        if small and len(self._files) < _MANY:
+            workers = 1  # two threads would only wait for each other
+        with _pool(workers) as pool, contextlib.ExitStack() as stack:
+            if small and workers > 1:
+                decode = stack.enter_context(_in_processes(workers))
             chunks = [self._files[start : start + _CHUNK] for start in starts]
             try:
                 yield from zip(starts, pool.map(decode, chunks, repeat(form)), strict=True)
@@ -286,10 +289,9 @@ def _decode_chunk(files: Sequence[ImageFile], form: Form) -> _Result:
     return result
 
 
-def _many_small(files: Sequence[ImageFile], workers: int) -> bool:
-    """Tell whether processes gain more than their start costs."""
-    total = sum(file.stamp[0] for file in files)
-    return len(files) >= _MANY and total < _SMALL_BYTES * workers * len(files)
+def _small(files: Sequence[ImageFile], workers: int) -> bool:
+    """Tell whether most of the work on a file is Python's part, which threads cannot share."""
+    return sum(file.stamp[0] for file in files) < _SMALL_BYTES * workers * len(files)
 
 
 @contextlib.contextmanager
@@ -333,6 +335,14 @@ def _digest(path: str) -> str:
 
 # Filters of warnings belong to the process: two decodings at once would restore each other's.
 _ONE_AT_A_TIME = threading.Lock()
+
+
+def _each(function: Callable[[str], _T], paths: Sequence[str], workers: int) -> list[_T]:
+    """Call a function on each path, on threads that are handed many paths at a time."""
+    chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
+    with _pool(workers) as pool:
+        parts = pool.map(lambda chunk: [function(path) for path in chunk], chunks)
+        return [found for part in parts for found in part]
 
 
 @contextlib.contextmanager
