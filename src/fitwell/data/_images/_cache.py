@@ -44,8 +44,8 @@ _T = TypeVar("_T")
 _FORMAT = "fitwell decoded images 1"
 _CHUNK = 32  # files per task: long against a hand-over, short against the whole
 _STALE_SECONDS = 86_400.0
-# Python's part of reading a file is what threads cannot share, so small files are decoded by one
-# thread, and many of them by processes, whose start has to pay for itself.
+# Python's part of reading a file is what threads cannot share, so many small files are decoded by
+# processes; their start has to pay for itself.
 _MANY = 4000
 _SMALL_BYTES = 2000  # times the number of workers
 _README = """Images that fitwell decoded, kept so that they need not be decoded again.
@@ -222,13 +222,9 @@ class ImageCache:
     def _results(self, form: Form) -> Generator[tuple[int, _Result]]:
         starts = range(0, len(self._files), _CHUNK)
         decode: Decoder = _decode_chunk
-        workers = self._workers
-        small = workers > 1 and _small(self._files, workers)
-        if small and len(self._files) < _MANY:
-            workers = 1  # two threads would only wait for each other
-        with _pool(workers) as pool, contextlib.ExitStack() as stack:
-            if small and workers > 1:
-                decode = stack.enter_context(_in_processes(workers))
+        with _pool(self._workers) as pool, contextlib.ExitStack() as stack:
+            if self._workers > 1 and _many_small(self._files, self._workers):
+                decode = stack.enter_context(_in_processes(self._workers))
             chunks = [self._files[start : start + _CHUNK] for start in starts]
             try:
                 yield from zip(starts, pool.map(decode, chunks, repeat(form)), strict=True)
@@ -289,9 +285,10 @@ def _decode_chunk(files: Sequence[ImageFile], form: Form) -> _Result:
     return result
 
 
-def _small(files: Sequence[ImageFile], workers: int) -> bool:
-    """Tell whether most of the work on a file is Python's part, which threads cannot share."""
-    return sum(file.stamp[0] for file in files) < _SMALL_BYTES * workers * len(files)
+def _many_small(files: Sequence[ImageFile], workers: int) -> bool:
+    """Tell whether processes gain more than their start costs."""
+    total = sum(file.stamp[0] for file in files)
+    return len(files) >= _MANY and total < _SMALL_BYTES * workers * len(files)
 
 
 @contextlib.contextmanager
