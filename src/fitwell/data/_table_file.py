@@ -120,7 +120,9 @@ def _content(path: Path, start: bytes) -> Any:
         content = pa.memory_map(str(path)).read_buffer()
     else:
         try:
-            content = pa.py_buffer(gzip.decompress(path.read_bytes()))
+            sink = pa.BufferOutputStream()  # owned by Arrow; see `_read_text`
+            sink.write(gzip.decompress(path.read_bytes()))
+            content = sink.getvalue()
         except (EOFError, OSError, zlib.error) as err:
             raise DataError(
                 f"{path}: the compressed file is cut short or damaged ({err})."
@@ -148,14 +150,14 @@ def _read_text(path: Path, content: Any, bad: BadRows) -> RawTable:
         ragged += 1
         return "skip"
 
-    try:
-        table = arrow_csv.read_csv(
+    def read(handler: Any = None) -> Any:
+        return arrow_csv.read_csv(
             pa.BufferReader(content),
             read_options=arrow_csv.ReadOptions(
                 column_names=names, skip_rows_after_names=line, block_size=_BLOCK_BYTES
             ),
             parse_options=arrow_csv.ParseOptions(
-                delimiter=delimiter, newlines_in_values=True, invalid_row_handler=skip
+                delimiter=delimiter, newlines_in_values=True, invalid_row_handler=handler
             ),
             convert_options=arrow_csv.ConvertOptions(
                 column_types=dict.fromkeys(names, pa.string()),
@@ -163,6 +165,15 @@ def _read_text(path: Path, content: Any, bad: BadRows) -> RawTable:
                 null_values=list(MISSING),
             ),
         )
+
+    # Arrow's threads let go of what they were given after the reading has ended. If that is an
+    # object of Python and the interpreter is closing, as after an error, the process aborts. So
+    # they are given the handler only when there is a row that needs it.
+    try:
+        try:
+            table = read()
+        except pa.ArrowInvalid:
+            table = read(skip)
     except pa.ArrowInvalid as err:
         _explain(path, content, err)
     columns = {name: _whole(table.column(name)) for name in names}
