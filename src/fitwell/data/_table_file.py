@@ -143,12 +143,6 @@ def _read_text(path: Path, content: Any, bad: BadRows) -> RawTable:
     from pyarrow import csv as arrow_csv
 
     line, names, delimiter = _header(path, content)
-    ragged = 0
-
-    def skip(_: Any) -> str:
-        nonlocal ragged
-        ragged += 1
-        return "skip"
 
     def read(handler: Any = None) -> Any:
         return arrow_csv.read_csv(
@@ -168,12 +162,13 @@ def _read_text(path: Path, content: Any, bad: BadRows) -> RawTable:
 
     # Arrow's threads let go of what they were given after the reading has ended. If that is an
     # object of Python and the interpreter is closing, as after an error, the process aborts. So
-    # they are given the handler only when there is a row that needs it.
+    # they are given the handler only when rows have been reported and are to be left out.
     try:
         try:
             table = read()
         except pa.ArrowInvalid:
-            table = read(skip)
+            _report_ragged(path, content, delimiter, len(names), bad)
+            table = read(lambda row: "skip")
     except pa.ArrowInvalid as err:
         _explain(path, content, err)
     columns = {name: _whole(table.column(name)) for name in names}
@@ -181,8 +176,6 @@ def _read_text(path: Path, content: Any, bad: BadRows) -> RawTable:
     raw = RawTable(
         path=path, columns=columns, count=table.num_rows, text=content, delimiter=delimiter
     )
-    if ragged:
-        _report_ragged(raw, bad)
     if raw.count == 0:
         raise DataError(f"{path}: there is a header but no row of data. Add rows.")
     return raw
@@ -240,15 +233,14 @@ def _records(content: Any, delimiter: str) -> Iterator[tuple[int, int]]:
         line = reader.line_num + 1
 
 
-def _report_ragged(raw: RawTable, bad: BadRows) -> None:
-    width = len(raw.columns)
-    for line, fields in _records(raw.text, raw.delimiter):
+def _report_ragged(path: Path, content: Any, delimiter: str, width: int, bad: BadRows) -> None:
+    for line, fields in _records(content, delimiter):
         if fields != width:
             bad.report(
-                raw.path,
+                path,
                 line,
                 f"this row has {fields} fields where the header has {width}",
-                f"Look for a missing or an extra {raw.delimiter!r}, or quote the text around it.",
+                f"Look for a missing or an extra {delimiter!r}, or quote the text around it.",
             )
 
 
