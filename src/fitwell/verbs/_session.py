@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import platform
 import signal
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,8 +12,8 @@ from typing import Any, final
 import torch
 from torch import nn
 
-from .. import __version__
 from ..core.errors import FitwellError, RunError, UsageError, unknown_name
+from ..core.records import machine
 from ..core.spec import build
 from ..data import Batches, Examples, Splits, augmentation
 from ..optim import OPTIMIZERS, Optimizer, decay_groups, schedule
@@ -155,7 +152,7 @@ class Session:
         train, valid = self._batches(self.splits.train, True), self._batches(self.splits.valid)
         trainer = self._trainer(model, chosen, self._observers(best))
         self._restore(trainer, train, best)
-        self.run.update(status="running", error=None, machine=machine(chosen.device))
+        self.run.update(status="running", error=None, machine=_machine(chosen.device))
         with _stoppable(trainer) as interrupted:
             trainer.fit(
                 train,
@@ -290,36 +287,9 @@ def _stoppable(trainer: Trainer) -> Iterator[list[str]]:
             signal.signal(number, handler)
 
 
-def machine(device: str) -> dict[str, Any]:
-    """Describe what a run trains on, since the last bits of its numbers depend on it.
-
-    Args:
-        device: The device it uses.
-    """
-    cpu = platform.processor() or platform.machine()
-    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:
-        names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
-        cpu = names[0] if names else cpu
-    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else cpu
-    return {
-        "device": device,
-        "name": name,
-        "cpus": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "system": platform.platform(),
-    }
-
-
-def versions() -> dict[str, str]:
-    """Give the versions that a run's numbers depend on."""
-    import numpy as np
-
-    return {
-        "fitwell": __version__,
-        "python": sys.version.split()[0],
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-    }
+def _machine(device: str) -> dict[str, Any]:
+    """Describe what a run trains on, since the last bits of its numbers depend on it."""
+    return {**machine(), "device": device, "threads": torch.get_num_threads()}
 
 
 def pick_device(name: str) -> str:

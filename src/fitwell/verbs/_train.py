@@ -10,12 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from ..core.records import versions
 from ..data import OnBadRow
 from ..tasks import ModelChoice, Source, open_source
 from ..tasks import smoke as make_smaller
 from ..train import Precision, Run
 from ._choose import data_of, settings_of
-from ._session import Recording, Session, versions
+from ._session import Recording, Session
 
 Split = Literal["auto", "random", "stratified", "grouped", "by_time", "given"]
 Channels = Literal["auto", "gray", "rgb"]
