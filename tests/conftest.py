@@ -7,6 +7,10 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("fitwell", deadline=None)  # how long a case takes is no test here
+settings.load_profile("fitwell")
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 

@@ -22,6 +22,7 @@ from typing import Any
 
 from ..core.errors import DataError, FitwellError, UnknownName, UsageError
 from ..core.files import finite
+from ..core.processes import tells_results
 from ._verbs import EXAMPLES, TABLE, Verb
 
 DONE, FAILED, MISUSE, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
@@ -124,7 +125,8 @@ def _run(verb: Verb, arguments: list[str]) -> int:
         raise
     except (Exception, KeyboardInterrupt) as error:
         return _complain(verb.words, error, as_json=as_json, debug=debug)
-    _tell(result, as_json=as_json)
+    if tells_results():
+        _tell(result, as_json=as_json)
     code = getattr(result, "exit_code", DONE)
     return code if isinstance(code, int) else DONE
 
@@ -205,6 +207,9 @@ def _complain(verb: str, error: BaseException, *, as_json: bool, debug: bool = F
     if debug:
         traceback.print_exception(error)
     message, code = _message(verb, error)
+    code = getattr(error, "exit_code", code)
+    if getattr(error, "told", False):
+        return code
     sys.stderr.write(f"{f'fitwell {verb}'.strip()}: {message}\n")
     if as_json:
         kind = type(error).__name__

@@ -18,7 +18,13 @@ from collections.abc import Iterable
 
 
 class FitwellError(Exception):
-    """Base of all errors that fitwell raises on purpose."""
+    """Base of all errors that fitwell raises on purpose.
+
+    Attributes:
+        told: Whether another process has told the user the same.
+    """
+
+    told = False
 
 
 class UsageError(FitwellError, ValueError):

@@ -1,5 +1,7 @@
 """Tasks: what to do with a kind of data."""
 
+from ._parts import make_optimizer as make_optimizer
+from ._parts import pick_device as pick_device
 from ._sources import Source as Source
 from ._sources import open_source as open_source
 from ._sources import smoke as smoke

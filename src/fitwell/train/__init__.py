@@ -7,10 +7,12 @@ from ._checkpoints import load_into as load_into
 from ._checkpoints import load_weights as load_weights
 from ._checkpoints import save_weights as save_weights
 from ._history import History as History
+from ._objective import Measured as Measured
 from ._objective import Metrics as Metrics
 from ._objective import Objective as Objective
 from ._objective import Supervised as Supervised
 from ._objective import evaluate as evaluate
+from ._objective import measure as measure
 from ._objective import outputs_of as outputs_of
 from ._observers import EarlyStopping as EarlyStopping
 from ._observers import Observer as Observer
@@ -23,6 +25,11 @@ from ._progress import Progress as Progress
 from ._recorders import CheckpointWriter as CheckpointWriter
 from ._recorders import MetricsLog as MetricsLog
 from ._recorders import resume as resume
+from ._replicas import ALONE as ALONE
+from ._replicas import Replicas as Replicas
+from ._replicas import Shares as Shares
+from ._replicas import World as World
+from ._replicas import joined as joined
 from ._run import Run as Run
 from ._settings import LossSettings as LossSettings
 from ._settings import ModelSettings as ModelSettings

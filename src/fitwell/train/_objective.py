@@ -9,6 +9,8 @@ from typing import Any, Protocol, final
 import torch
 from torch import Tensor, nn
 
+from ..core.errors import UsageError
+
 Logged = Mapping[str, Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -35,6 +37,14 @@ class Metrics(Protocol):
         Args:
             outputs: What the model gave.
             targets: What it should have given.
+        """
+        ...
+
+    def merge(self, other: Any) -> None:
+        """Take in what another one of its kind has.
+
+        Args:
+            other: Stays as it is.
         """
         ...
 
@@ -66,8 +76,8 @@ class Supervised:
         inputs, targets = batch
         return self.loss(model(inputs), targets), {}
 
-    def evaluate(self, model: nn.Module, batches: Iterable[Any]) -> dict[str, float]:
-        """Give the loss and the metrics over all examples, however short the last batch is.
+    def measure(self, model: nn.Module, batches: Iterable[Any]) -> Measured:
+        """Measure the loss and the metrics over all examples, however short the last batch is.
 
         Args:
             model: The model, already in evaluation mode.
@@ -81,35 +91,97 @@ class Supervised:
             if self.metrics is not None:
                 accumulator = accumulator or self.metrics(targets.device)
                 accumulator.update(outputs.float(), targets)
-        measured = {} if accumulator is None else accumulator.compute()
-        return {**measured, "loss": mean.value()}
+        return Measured(mean, accumulator)
 
 
-def evaluate(objective: Objective, model: nn.Module, batches: Iterable[Any]) -> dict[str, float]:
+@final
+class Measured:
+    """The loss, and metrics if there are any, over some examples.
+
+    Args:
+        loss: The mean loss.
+        metrics: What has taken in the outputs.
+    """
+
+    def __init__(self, loss: WeightedMean, metrics: Metrics | None = None) -> None:
+        self.loss = loss
+        self.metrics = metrics
+
+    def merge(self, other: Measured) -> None:
+        """Add what was measured on other examples.
+
+        Args:
+            other: Stays as it is.
+        """
+        self.loss.merge(other.loss)
+        if self.metrics is None:
+            self.metrics = other.metrics
+        elif other.metrics is not None:
+            self.metrics.merge(other.metrics)
+
+    def compute(self) -> dict[str, float]:
+        """Give the numbers by name; this waits for the device."""
+        measured = {} if self.metrics is None else self.metrics.compute()
+        return {**measured, "loss": self.loss.value()}
+
+
+@final
+class _Given:
+    """Numbers that an objective's own `evaluate` gave."""
+
+    def __init__(self, numbers: dict[str, float]) -> None:
+        self.numbers = numbers
+
+    def merge(self, other: _Given) -> None:
+        raise UsageError(
+            "Trainer: `objective` must have `measure`, whose results can be merged, to be measured"
+            " by several processes; it has `evaluate`. Return a `Measured` from `measure`."
+        )
+
+    def compute(self) -> dict[str, float]:
+        return self.numbers
+
+
+def measure(objective: Objective, model: nn.Module, batches: Iterable[Any]) -> Measured | _Given:
     """Measure an objective without training: evaluation mode, no gradients, both restored.
 
     Args:
-        objective: What to measure; its own `evaluate` is used if it has one.
+        objective: What to measure. Its own ``measure(model, batches)`` is used if it has one, or
+            its own ``evaluate(model, batches)``, which gives numbers by name.
+        model: The model.
+        batches: The examples, in batches.
+    """
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            own = getattr(objective, "measure", None)
+            if own is not None:
+                measured: Measured = own(model, batches)
+                return measured
+            numbers = getattr(objective, "evaluate", None)
+            if numbers is not None:
+                return _Given(numbers(model, batches))
+            mean = WeightedMean()
+            for batch in batches:
+                mean.add(objective(model, batch)[0], batch_length(batch))
+            return Measured(mean)
+    finally:
+        model.train(was_training)
+
+
+def evaluate(objective: Objective, model: nn.Module, batches: Iterable[Any]) -> dict[str, float]:
+    """Give the numbers of an objective by name; see `measure`.
+
+    Args:
+        objective: What to measure.
         model: The model.
         batches: The examples, in batches.
 
     Source: paszke2019pytorch.
     Checked against: the loss over all examples in one batch.
     """
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            own = getattr(objective, "evaluate", None)
-            if own is not None:
-                measured: dict[str, float] = own(model, batches)
-                return measured
-            mean = WeightedMean()
-            for batch in batches:
-                mean.add(objective(model, batch)[0], batch_length(batch))
-            return {"loss": mean.value()}
-    finally:
-        model.train(was_training)
+    return measure(objective, model, batches).compute()
 
 
 def outputs_of(model: nn.Module, batches: Iterable[Any]) -> Tensor:
@@ -151,6 +223,17 @@ class WeightedMean:
         term = term * count
         self._sum = term if self._sum is None else self._sum + term
         self._count += count
+
+    def merge(self, other: WeightedMean) -> None:
+        """Take in another mean.
+
+        Args:
+            other: Stays as it is.
+        """
+        if other._sum is not None:
+            moved = other._sum if self._sum is None else other._sum.to(self._sum.device)
+            self._sum = moved if self._sum is None else self._sum + moved
+            self._count += other._count
 
     def value(self) -> float:
         """Give the mean; NaN before anything was added."""

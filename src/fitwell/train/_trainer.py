@@ -16,11 +16,12 @@ from torch.optim import Optimizer
 from ..core.errors import TrainingError, UsageError
 from ..optim import Constant, Schedule
 from ._backward import backward
-from ._history import History
+from ._history import EpochLosses, History
 from ._objective import Objective, batch_length, evaluate
 from ._observers import Observer
 from ._precision import Precision, autocast
 from ._random import random_state, restore_random
+from ._replicas import Replicas, lost_process
 
 
 @final
@@ -40,6 +41,7 @@ class Trainer:
         precision: Of forward passes; weights stay as they are.
         ema_decay: Keep a moving average of the weights, and measure and return that one.
         compiled: Train ``torch.compile(model)``.
+        replicas: The processes that train together; None trains in this one alone.
         observers: Called along the way; see `Observer`.
 
     Raises:
@@ -58,6 +60,7 @@ class Trainer:
         precision: Precision = "float32",
         ema_decay: float | None = None,
         compiled: bool = False,
+        replicas: Replicas | None = None,
         observers: Sequence[Observer] = (),
     ) -> None:
         self.model = model
@@ -71,7 +74,9 @@ class Trainer:
         self.device = next((p.device for p in model.parameters()), torch.device("cpu"))
         self._check(ema_decay)
         self.ema = None if ema_decay is None else _averaged(model, ema_decay)
-        self._forward: nn.Module = torch.compile(model) if compiled else model  # type: ignore[assignment]
+        self.replicas = replicas
+        forward: nn.Module = torch.compile(model) if compiled else model  # type: ignore[assignment]
+        self._forward = forward if replicas is None else replicas.wrap(forward)
         self._scaler = torch.amp.GradScaler(enabled=precision == "fp16")
         self._base_rates = [float(group["lr"]) for group in optimizer.param_groups]
         self.history = History()
@@ -82,10 +87,7 @@ class Trainer:
         self.steps_per_epoch: int | None = None
         self.train_batches: Iterable[Any] = ()
         self.grad_norm: Tensor | None = None
-        self._epoch_losses: list[float] = []
-        self._epoch_counts: list[int] = []
-        self._pending: list[Tensor] = []
-        self._epoch_seconds = 0.0
+        self._losses = EpochLosses()
 
     def _check(self, ema_decay: float | None) -> None:
         if self.accumulate < 1:
@@ -116,7 +118,7 @@ class Trainer:
     @property
     def within_epoch(self) -> bool:
         """Whether batches of the current epoch are still to come."""
-        return 0 < len(self._epoch_counts) != self.steps_per_epoch
+        return 0 < len(self._losses) != self.steps_per_epoch
 
     def fit(
         self,
@@ -146,14 +148,18 @@ class Trainer:
         self._log_every = log_every
         self._on_step = _methods(self.observers, "on_step")
         self.history.stopped = None
+        if self.replicas is not None:
+            self.replicas.wish(None)
         started, before = time.perf_counter(), self.history.seconds
         self._notify("on_fit_start")
+        self._agree()
         try:
-            while self.step < self.total_steps and not self.stopping:
-                self._run_epoch(train)
-                self.history.seconds = before + time.perf_counter() - started
-                if not self.within_epoch or not self.stopping:
-                    self._finish_epoch(valid)
+            with lost_process():
+                while self.step < self.total_steps and not self.stopping:
+                    self._run_epoch(train)
+                    self.history.seconds = before + time.perf_counter() - started
+                    if not self.within_epoch or not self.stopping:
+                        self._finish_epoch(valid)
         except BaseException:
             self.healthy = False
             raise
@@ -174,7 +180,15 @@ class Trainer:
         Args:
             reason: Why, in a few words.
         """
-        self.history.stopped = reason
+        if self.replicas is None:
+            self.history.stopped = reason
+        else:
+            self.replicas.wish(reason)
+
+    def _agree(self) -> None:
+        """Stop in all processes if one of them wants to."""
+        if self.replicas is not None:
+            self.history.stopped = self.replicas.agreed_wish()
 
     def evaluate(self, batches: Iterable[Any]) -> dict[str, float]:
         """Measure the model as it is now, without training it.
@@ -208,17 +222,28 @@ class Trainer:
                 self._flush()
             for on_step in self._on_step:
                 on_step(self)
+            self._agree()
             if self.step >= self.total_steps or self.stopping:
                 break
-        if not self._epoch_counts:
+        if not len(self._losses):
             raise UsageError("Trainer: `train` must give at least one batch; got none.")
         self._flush()
-        self._epoch_seconds += time.perf_counter() - started
+        self._losses.seconds += time.perf_counter() - started
 
     def _update(self, group: list[Any]) -> None:
         factor = self.schedule(self.step, self.total_steps)
         for settings, rate in zip(self.optimizer.param_groups, self._base_rates, strict=True):
             settings["lr"] = rate * factor
+        if self.replicas is None:
+            loss, count = self._gradients(group)
+        else:
+            loss, count = self.replicas.gradients(self, group)
+        self._clip_and_step()
+        self._losses.add(loss, count)
+        self.step += 1
+
+    def _gradients(self, group: list[Any]) -> tuple[Tensor, int]:
+        """Leave the gradients of a step; give its loss and how many examples it is the mean of."""
         counts = [batch_length(batch) for batch in group]
         count = sum(counts)
         total: Tensor | None = None
@@ -227,14 +252,16 @@ class Trainer:
                 loss, _ = self.objective(self._forward, batch)
             if part != count:
                 loss = loss * (part / count)
-            self._backward(loss)
+            self.backward(loss)
             total = loss.detach() if total is None else total + loss.detach()
-        self._clip_and_step()
-        self._pending.append(total)  # type: ignore[arg-type]
-        self._epoch_counts.append(count)
-        self.step += 1
+        return total, count  # type: ignore[return-value]
 
-    def _backward(self, loss: Tensor) -> None:
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradients of a loss, scaled as the precision needs it.
+
+        Args:
+            loss: One number.
+        """
         if self.precision == "fp16":
             loss = self._scaler.scale(loss)
         backward(loss)
@@ -258,15 +285,10 @@ class Trainer:
         return autocast(self.precision, self.device)
 
     def _flush(self, *, check: bool = True) -> None:
-        """Bring pending losses over from the device, in one transfer."""
-        if not self._pending:
-            return
-        losses = torch.stack(self._pending).tolist()
-        first = self.step - len(losses)
-        self._pending.clear()
-        self._epoch_losses += losses
+        """Bring pending losses over from the device."""
+        losses = self._losses.fetch()
         self.history.losses += losses
-        for number, loss in enumerate(losses if check else (), start=first + 1):
+        for number, loss in enumerate(losses if check else (), start=self.step - len(losses) + 1):
             if not math.isfinite(loss):
                 raise TrainingError(
                     f"Trainer: the loss became {loss} at step {number} (lr="
@@ -276,13 +298,7 @@ class Trainer:
 
     def recent_loss(self) -> float:
         """Give the mean loss of the last `log_every` steps of this epoch."""
-        window = self._epoch_losses[-self._log_every :]
-        return math.fsum(window) / max(len(window), 1)
-
-    def epoch_loss(self) -> float:
-        """Give the mean loss of this epoch so far, over examples."""
-        losses, counts = self._epoch_losses, self._epoch_counts
-        return math.fsum(a * b for a, b in zip(losses, counts, strict=True)) / sum(counts)
+        return self._losses.recent(self._log_every)
 
     def _finish_epoch(self, valid: Iterable[Any] | None) -> None:
         self.epoch += 1
@@ -290,14 +306,22 @@ class Trainer:
             "epoch": self.epoch,
             "step": self.step,
             "lr": self.optimizer.param_groups[0]["lr"],
-            "train": {"loss": self.epoch_loss()},
-            "valid": {} if valid is None else self.evaluate(valid),
-            "seconds": self._epoch_seconds,
-            "examples_per_second": sum(self._epoch_counts) / max(self._epoch_seconds, 1e-9),
+            "train": {"loss": self._losses.mean()},
+            "valid": {} if valid is None else self._measure(valid),
+            "seconds": self._losses.seconds,
+            "examples_per_second": self._losses.examples / max(self._losses.seconds, 1e-9),
         }
-        self._epoch_losses, self._epoch_counts, self._epoch_seconds = [], [], 0.0
+        self._losses = EpochLosses()
         self.history.epochs.append(record)
         self._notify("on_epoch")
+        self._agree()
+
+    def _measure(self, batches: Iterable[Any]) -> dict[str, float]:
+        return (
+            self.evaluate(batches)
+            if self.replicas is None
+            else self.replicas.evaluate(self, batches)
+        )
 
     def _notify(self, event: str) -> None:
         for method in _methods(self.observers, event):
@@ -322,9 +346,7 @@ class Trainer:
             "random": random_state(),
             "step": self.step,
             "epoch": self.epoch,
-            "epoch_losses": list(self._epoch_losses),
-            "epoch_counts": list(self._epoch_counts),
-            "epoch_seconds": self._epoch_seconds,
+            "within_epoch": self._losses.state_dict(),
             "seconds": self.history.seconds,
             "epochs": self.history.epochs,
             "observers": {
@@ -352,9 +374,7 @@ class Trainer:
         if state["batches"] is not None:
             train.load_state_dict(state["batches"])  # type: ignore[attr-defined]
         self.step, self.epoch = state["step"], state["epoch"]
-        self._epoch_losses = list(state["epoch_losses"])
-        self._epoch_counts = list(state["epoch_counts"])
-        self._epoch_seconds = state["epoch_seconds"]
+        self._losses.load_state_dict(state["within_epoch"])
         self.history.seconds = state["seconds"]
         self.history.epochs = list(state["epochs"])
         for observer in self._stateful():

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..core.errors import UsageError
 from ..tasks import TASKS, ModelChoice, open_source, smoke
-from ..train import LossSettings, Run
+from ..train import LossSettings, Run, World, joined
 from ._open_run import open_run
 from ._session import Session, check_same_data, pick_device
 from ._train import finish
+from ._workers import launch, must_launch
 
 
 def resume(
@@ -47,13 +49,29 @@ def resume(
         RunError: The folder is no run, or its data has changed.
         UsageError: Data or model of your own were not given again.
     """
+    given = dict(locals())
     opened = open_run(run, model=model)
-    settings = opened.settings
+    workers = opened.settings.optimization.workers
+    if must_launch(workers):
+        return _launched(opened, given, workers)
+    with joined() as world:
+        return _resume(opened, given, world)
+
+
+def _resume(opened: Run, given: Mapping[str, Any], world: World) -> Run:
+    settings, data = opened.settings, given["data"]
+    epochs, max_steps, device = given["epochs"], given["max_steps"], given["device"]
+    if world.size != settings.optimization.workers:
+        raise UsageError(
+            f"{opened.folder}: must go on with as many processes as it began with,"
+            f" {settings.optimization.workers}; got {world.size}. Leave torchrun out."
+        )
     if settings.loss.source == "memory" and data is None:
         raise UsageError(
             f"{opened.folder}: was trained on data in memory; give it again: resume(run, data=...)."
         )
-    source = open_source(*_where(settings.loss, data), settings.loss.reader)
+    where = _where(settings.loss, data)
+    source = world.after_leader(lambda: open_source(*where, settings.loss.reader))
     splits = smoke(source.splits) if settings.loss.smoke else source.splits
     check_same_data(opened, splits)
     if settings.model.own and opened.own_model is None:
@@ -65,16 +83,37 @@ def resume(
         changes["device"] = pick_device(device)
     if changes:
         changed = replace(settings, optimization=replace(settings.optimization, **changes))
-        opened.update(settings=changed.to_dict())
+        opened.manifest["settings"] = changed.to_dict()  # written when training starts
     session = Session(
         run=opened,
         task=TASKS[opened.manifest["task"]],
         splits=splits,
         choice=opened.own_model if settings.model.own else settings.model.spec,
-        max_minutes=max_minutes,
-        quiet=quiet,
+        max_minutes=given["max_minutes"],
+        quiet=given["quiet"],
+        world=world,
     )
-    return finish(session, report)
+    return finish(session, given["report"])
+
+
+def _launched(opened: Run, given: Mapping[str, Any], workers: int) -> Run:
+    """Go on in new processes."""
+    words = ["resume", str(opened.folder)]
+    for name in ("data", "model", "epochs", "max_steps", "max_minutes", "device"):
+        value = given[name]
+        if value is None:
+            continue
+        if not isinstance(value, (str, int, float, Path)):
+            raise UsageError(
+                f"{opened.folder}: was trained by {workers} processes, which cannot be given"
+                f" `{name}` from this one. Start your script with torchrun"
+                f" --nproc-per-node {workers}."
+            )
+        words += [f"--{name.replace('_', '-')}", str(value)]
+    words += [f"--no-{name}" for name in ("report",) if not given[name]]
+    words += [f"--{name}" for name in ("quiet",) if given[name]]
+    launch(words, workers, opened.folder)
+    return open_run(opened.folder)
 
 
 def _where(chosen: LossSettings, data: Any) -> tuple[Any, Any]:

@@ -14,21 +14,25 @@ from torch import nn
 
 from ..core.errors import FitwellError, RunError, UsageError, unknown_name
 from ..core.records import machine
-from ..core.spec import build
 from ..data import Batches, Examples, Splits, augmentation
-from ..optim import OPTIMIZERS, Optimizer, decay_groups, schedule
-from ..tasks import ModelChoice, SupervisedTask
+from ..optim import schedule
+from ..tasks import ModelChoice, SupervisedTask, make_optimizer
+from ..tasks import pick_device as pick_device
 from ..train import (
+    ALONE,
     CheckpointWriter,
     EarlyStopping,
     MetricsLog,
     OptimizationSettings,
     Progress,
+    Replicas,
     Retention,
     Run,
+    Shares,
     TensorBoard,
     TimeBudget,
     Trainer,
+    World,
     resume,
 )
 from ._measure import measure
@@ -82,6 +86,7 @@ class Session:
         choice: Its model: printed form, module, or what makes one.
         max_minutes: Time budget of this process.
         quiet: Whether progress is left out.
+        world: The processes that train it.
     """
 
     run: Run
@@ -90,6 +95,7 @@ class Session:
     choice: ModelChoice
     max_minutes: float | None = None
     quiet: bool = False
+    world: World = ALONE
 
     def check(self) -> None:
         """Try two examples, so that a wrong setting fails before a folder is made.
@@ -114,7 +120,7 @@ class Session:
             )
         best = EarlyStopping(settings.loss.metric, self.run.manifest["best_mode"], chosen.patience)
         few = self._batches(self.splits.train.select(range(min(2, len(self.splits.train)))), True)
-        trainer = self._trainer(self._build_model(chosen), chosen, ())
+        trainer = self._trainer(self._build_model(chosen), chosen, (), None)
         try:
             measured = trainer.evaluate(few)
         except (RuntimeError, ValueError, TypeError, IndexError) as err:
@@ -134,6 +140,9 @@ class Session:
         Raises:
             KeyboardInterrupt: The user stopped it; the run can be resumed.
         """
+        if not self.world.leads:
+            self._execute()
+            return self.run
         with self.run.locked():
             try:
                 self._execute()
@@ -149,10 +158,13 @@ class Session:
         best = EarlyStopping(
             self.run.settings.loss.metric, self.run.manifest["best_mode"], chosen.patience
         )
-        train, valid = self._batches(self.splits.train, True), self._batches(self.splits.valid)
-        trainer = self._trainer(model, chosen, self._observers(best))
+        train = self._shares(self._batches(self.splits.train, True))
+        valid = self._shares(self._batches(self.splits.valid))
+        replicas = Replicas(self.world) if self.world.size > 1 else None
+        observers = self._observers(best) if self.world.leads else ()
+        trainer = self._trainer(model, chosen, observers, replicas)
         self._restore(trainer, train, best)
-        self.run.update(status="running", error=None, machine=_machine(chosen.device))
+        self._record(status="running", error=None, machine=self._machine())
         with _stoppable(trainer) as interrupted:
             trainer.fit(
                 train,
@@ -163,8 +175,10 @@ class Session:
             )
         stopped = trainer.history.stopped
         if interrupted:
-            self.run.update(status="stopped", stopped=stopped)
+            self._record(status="stopped", stopped=stopped)
             raise KeyboardInterrupt
+        if not self.world.leads:
+            return
         best.restore(trainer)
         self.run.save_model(trainer.measured_model.state_dict())
         measure(self.run, self.task, self.splits, trainer, best.best_epoch)
@@ -172,24 +186,36 @@ class Session:
         ended = stopped is None or early
         self.run.update(status="finished" if ended else "stopped", stopped=stopped)
 
+    def _record(self, **changes: Any) -> None:
+        if self.world.leads:
+            self.run.update(**changes)
+
     def _build_model(self, chosen: OptimizationSettings) -> nn.Module:
         model = self.task.build_model(
             self.choice, self.splits.schema, self.run.manifest["scaling"]
-        ).to(chosen.device)
+        ).to(self._device)
         if chosen.channels_last:
             model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return model
 
+    @property
+    def _device(self) -> str:
+        return self.world.device(self.run.settings.optimization.device)
+
     def _batches(self, examples: Examples, training: bool = False) -> Batches:
         chosen = self.run.settings.optimization
+        size = chosen.batch_size if training else max(chosen.batch_size, 256)
         return Batches(
-            _placed(examples, chosen.device),
-            chosen.batch_size if training else max(chosen.batch_size, 256),
+            _placed(examples, self._device),
+            size * self.world.size,
             shuffle=training,
             seed=chosen.seed,
             augment=augmentation(chosen.augment) if training else None,
-            device=chosen.device,
+            device=self._device,
         )
+
+    def _shares(self, batches: Batches) -> Batches | Shares:
+        return batches if self.world.size == 1 else Shares(batches, self.world)
 
     def _observers(self, best: EarlyStopping) -> list[object]:
         kept = Recording(**self.run.manifest["recording"])
@@ -205,7 +231,11 @@ class Session:
         return observers
 
     def _trainer(
-        self, model: nn.Module, chosen: OptimizationSettings, observers: Sequence[object]
+        self,
+        model: nn.Module,
+        chosen: OptimizationSettings,
+        observers: Sequence[object],
+        replicas: Replicas | None,
     ) -> Trainer:
         return Trainer(
             model,
@@ -219,16 +249,23 @@ class Session:
             precision=chosen.precision,
             ema_decay=chosen.ema_decay,
             compiled=chosen.compiled,
+            replicas=replicas,
             observers=observers,
         )
 
-    def _restore(self, trainer: Trainer, train: Batches, best: EarlyStopping) -> None:
+    def _restore(self, trainer: Trainer, train: Batches | Shares, best: EarlyStopping) -> None:
         checkpoints = self.run.checkpoints()
         step = checkpoints.newest()
         if step is not None:
             where = str(checkpoints.folder / f"step-{step:09d}")
             resume(trainer, checkpoints.load(step), train, best, where)
-        self.run.rewind(step or 0)
+        if self.world.leads:
+            self.run.rewind(step or 0)
+
+    def _machine(self) -> dict[str, Any]:
+        """Describe what the run trains on, since the last bits of its numbers depend on it."""
+        threads = torch.get_num_threads()
+        return {**machine(), "device": self._device, "threads": threads}
 
 
 def _placed(examples: Examples, device: str) -> Examples:
@@ -238,30 +275,6 @@ def _placed(examples: Examples, device: str) -> Examples:
         if examples.inputs.nbytes > free / 2:
             return examples
     return examples.to(device)
-
-
-def make_optimizer(spec: str, model: nn.Module) -> Optimizer:
-    """Build an optimizer; weight decay acts on matrices and filters, not on vectors.
-
-    Args:
-        spec: Its printed form.
-        model: Whose parameters.
-
-    Raises:
-        UnknownName: No optimizer or argument of that name.
-        UsageError: The model has nothing to train.
-    """
-    parameters: Any = [p for p in model.parameters() if p.requires_grad]
-    if not parameters:
-        raise UsageError("train: `model` must have parameters to train; got none.")
-    optimizer: Optimizer = build(
-        spec, OPTIMIZERS, owner="train", what="optimizer", params=parameters
-    )
-    decay = float(optimizer.defaults.get("weight_decay", 0.0))
-    if decay > 0:
-        groups = decay_groups(model, decay)
-        optimizer = build(spec, OPTIMIZERS, owner="train", what="optimizer", params=groups)
-    return optimizer
 
 
 @contextlib.contextmanager
@@ -285,33 +298,6 @@ def _stoppable(trainer: Trainer) -> Iterator[list[str]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _machine(device: str) -> dict[str, Any]:
-    """Describe what a run trains on, since the last bits of its numbers depend on it."""
-    return {**machine(), "device": device, "threads": torch.get_num_threads()}
-
-
-def pick_device(name: str) -> str:
-    """Resolve ``auto`` to the fastest device there is, and check that any other is there.
-
-    Args:
-        name: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps`` ...
-
-    Raises:
-        UsageError: torch has no such device here.
-    """
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as err:
-        reason = str(err).splitlines()[0]
-        raise UsageError(
-            f"train: `device` must be one that torch can use here; got {name!r} ({reason})."
-            " Use --device cpu."
-        ) from err
-    return name
 
 
 def check_same_data(run: Run, splits: Splits) -> None:

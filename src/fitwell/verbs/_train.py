@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import time
 from collections.abc import Mapping, Sequence
@@ -10,13 +11,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from ..core.errors import UsageError
 from ..core.records import versions
-from ..data import OnBadRow
+from ..data import OnBadRow, Splits
 from ..tasks import ModelChoice, Source, open_source
 from ..tasks import smoke as make_smaller
-from ..train import Precision, Run
+from ..train import Precision, Run, World, joined
 from ._choose import data_of, settings_of
+from ._open_run import open_run
 from ._session import Recording, Session
+from ._workers import launch, must_launch
 
 Split = Literal["auto", "random", "stratified", "grouped", "by_time", "given"]
 Channels = Literal["auto", "gray", "rgb"]
@@ -60,6 +64,7 @@ def train(  # one parameter per option of the command line, on purpose in one pl
     channels_last: bool | None = None,
     compile: bool | None = None,
     device: str | None = None,
+    workers: int | None = None,
     seed: int | None = None,
     run: str | Path | None = None,
     like: str | Path | None = None,
@@ -107,7 +112,7 @@ def train(  # one parameter per option of the command line, on purpose in one pl
         epochs: Passes over the training part.
         max_steps: Updates at most.
         max_minutes: Minutes at most; the run can be resumed.
-        batch_size: Examples per batch.
+        batch_size: Examples per batch, in each process.
         accumulate: Batches per update.
         patience: Epochs without a better validation metric before training stops.
         grad_clip_norm: Largest norm of all gradients together.
@@ -116,6 +121,7 @@ def train(  # one parameter per option of the command line, on purpose in one pl
         channels_last: Store images and filters channels last, often faster for convolutions.
         compile: Compile the model; pays only for long runs.
         device: `auto`, `cpu`, `cuda` ...
+        workers: Processes on this machine that train together, each on batches of its own.
         seed: Seed of initial weights, order, dropout and augmentation.
         run: Folder of the run; runs/NAME-TIME if left out.
         like: A run whose settings are taken over where nothing else is chosen.
@@ -143,47 +149,70 @@ def train(  # one parameter per option of the command line, on purpose in one pl
         Model and loss: model, loss, metric
         Optimization: optimizer, lr, schedule, augment, epochs, max_steps, max_minutes, batch_size,
             accumulate, patience, grad_clip_norm, ema_decay, precision, channels_last, compile,
-            device, seed
+            device, workers, seed
         Run: run, like, smoke, log_every, checkpoint_seconds, keep_best, keep_every, max_bytes,
             tensorboard, report, quiet
     """
     given = dict(locals())
-    typed = _command(given)
+    if must_launch(workers):
+        return _launched(given, workers or 1)
+    with joined() as world:
+        return _train(given, world)
+
+
+def _train(given: dict[str, Any], world: World) -> Run:
     recording = Recording(**{name: given[name] for name in Recording.__dataclass_fields__})
-    old = None if like is None else Run.open(like).settings
+    old = None if given["like"] is None else Run.open(given["like"]).settings
     source, path, reader = data_of(given, old)
-    data = open_source(source, path, reader)
-    if smoke or (old is not None and old.loss.smoke):
+    data = world.after_leader(lambda: open_source(source, path, reader))
+    if given["smoke"] or (old is not None and old.loss.smoke):
         data = replace(data, splits=make_smaller(data.splits))
-    settings, choice, mode = settings_of(given, data, old)
-    scaling = data.task.fit_scaling(data.splits.schema, data.splits.train)
-    name = Path(data.path).stem if data.path else data.name.replace(":", "-").replace("/", "-")
+    settings, choice, mode = settings_of({**given, "workers": world.size}, data, old)
     manifest = {
         "task": data.task.name,
         "settings": settings.to_dict(),
         "best_mode": mode,
         "recording": asdict(recording),
         "schema": data.splits.schema.to_dict(),
-        "scaling": scaling,
+        "scaling": data.task.fit_scaling(data.splits.schema, data.splits.train),
         "data": _data_card(data),
         "versions": versions(),
-        "command": typed,
+        "command": _command({**given, "workers": world.size if world.size > 1 else None}),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    folder = _folder(run, name)
     session = Session(
-        run=Run(folder, manifest),
+        run=Run(_folder(given["run"], data), manifest),
         task=data.task,
         splits=data.splits,
         choice=choice,
-        max_minutes=max_minutes,
-        quiet=quiet,
+        max_minutes=given["max_minutes"],
+        quiet=given["quiet"],
+        world=world,
     )
     session.check()
-    created = Run.create(folder, manifest)
-    created.save_split(data.splits)
+    created = Run(session.run.folder, world.by_leader(lambda: _create(session.run, data.splits)))
     created.task, created.own_model = data.task, choice if settings.model.own else None
-    return finish(replace(session, run=created), report)
+    return finish(replace(session, run=created), given["report"])
+
+
+def _create(planned: Run, splits: Splits) -> dict[str, Any]:
+    created = Run.create(planned.folder, planned.manifest)
+    created.save_split(splits)
+    return created.manifest
+
+
+def _launched(given: Mapping[str, Any], workers: int) -> Run:
+    """Train in new processes."""
+    for name in ("source", "path", "model"):
+        if not isinstance(given[name], (str, Path, type(None))):
+            raise UsageError(
+                f"train: `workers` must be 1 when `{name}` is an object of this process; got"
+                f" {workers}. Start your script with torchrun instead."
+            )
+    folder = _folder(given["run"], given["path"] or given["source"] or given["like"])
+    words = shlex.split(_command({**given, "workers": None}))
+    launch([*words[1:], "--run", str(folder)], workers, folder)
+    return open_run(folder)
 
 
 def finish(session: Session, report: bool) -> Run:
@@ -194,7 +223,7 @@ def finish(session: Session, report: bool) -> Run:
         report: Whether to write report.html.
     """
     done = session.execute()
-    if report:
+    if report and session.world.leads:
         from ._report import report as write_report
 
         write_report(str(done.folder))
@@ -219,9 +248,13 @@ def _data_card(data: Source) -> dict[str, Any]:
     return card
 
 
-def _folder(run: str | Path | None, name: str) -> Path:
+def _folder(run: str | Path | None, source: Source | str | Path) -> Path:
     if run is not None:
         return Path(run)
+    if isinstance(source, Source):
+        source = source.path or source.name
+    place = Path(source)
+    name = place.resolve().stem if place.exists() else re.sub("[:/]", "-", str(source))
     base = Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
     folder, number = base, 2
     while folder.exists():
@@ -236,7 +269,7 @@ def _command(given: Mapping[str, Any]) -> str:
         str(given[name]) for name in ("source", "path") if isinstance(given[name], (str, Path))
     ]
     for name, value in given.items():
-        if name in ("source", "path", "run") or value == _DEFAULTS[name]:
+        if name in ("source", "path") or value == _DEFAULTS[name]:
             continue
         option = f"--{name.replace('_', '-')}"
         if isinstance(value, bool):

@@ -1,0 +1,128 @@
+"""Shares of batches, and what several processes make of them; the processes are in tests/verbs."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from fitwell.core.errors import UsageError
+from fitwell.data import Batch
+from fitwell.train import ALONE, Measured, Shares, Supervised, World, joined, measure
+from fitwell.train._replicas import lost_process
+
+SPLIT_SUM = 1e-12  # float64 sums in another order
+
+
+@given(count=st.integers(1, 40), size=st.integers(1, 9))
+def test_every_row_is_in_one_share_and_shares_are_even(count: int, size: int) -> None:
+    batch = Batch(torch.arange(count), torch.arange(count) * 10)
+    shares = [Shares([batch], World(rank, size)).share(batch) for rank in range(size)]
+    rows = [share[0][: share.own].tolist() for share in shares]
+    assert list(itertools.chain(*rows)) == list(range(count))
+    assert {share.whole for share in shares} == {count}
+    sizes = [share.own for share in shares]
+    assert max(sizes) - min(sizes) <= 1
+    assert shares[0].own > 0  # the first process's batch norm is the one that is kept
+    for share in shares:
+        inputs, targets = share
+        assert len(inputs) >= 1  # so that a forward pass is possible
+        assert torch.equal(targets, inputs * 10)
+
+
+def test_shares_go_on_where_their_batches_do() -> None:
+    class Counted(list[Batch]):
+        def state_dict(self) -> dict[str, int]:
+            return {"position": 3}
+
+        def load_state_dict(self, state: dict[str, int]) -> None:
+            self.loaded = state
+
+    batches = Counted([Batch(torch.arange(4), None)] * 2)
+    shares = Shares(batches, World(1, 2))
+    assert len(shares) == 2
+    shares.load_state_dict(shares.state_dict())
+    assert batches.loaded == {"position": 3}
+    assert [share[0].tolist() for share in shares] == [[2, 3], [2, 3]]
+    assert next(iter(shares))[1] is None
+
+
+@given(cuts=st.lists(st.integers(0, 24), max_size=5), seed=st.integers(0, 99))
+def test_fed_04_the_weighted_sum_of_shard_gradients_is_the_full_gradient(
+    cuts: list[int], seed: int
+) -> None:
+    """Split in any way, also into shards of different sizes and empty ones."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(24, 5, generator=generator, dtype=torch.float64)
+    y = torch.randint(3, (24,), generator=generator)
+    weight = torch.randn(5, 3, generator=generator, dtype=torch.float64, requires_grad=True)
+
+    def gradient(rows: slice) -> torch.Tensor:
+        loss = nn.functional.cross_entropy(x[rows] @ weight, y[rows])
+        return torch.autograd.grad(loss, weight)[0]
+
+    edges = [0, *sorted(cuts), 24]
+    total = torch.zeros_like(weight)
+    for start, stop in itertools.pairwise(edges):
+        if stop > start:
+            total += (stop - start) / 24 * gradient(slice(start, stop))
+    torch.testing.assert_close(total, gradient(slice(0, 24)), rtol=0, atol=SPLIT_SUM)
+
+
+@given(cut=st.integers(0, 30))
+def test_measurements_of_two_halves_merge_to_those_of_the_whole(cut: int) -> None:
+    from fitwell.metrics import Classification
+
+    generator = torch.Generator().manual_seed(cut)
+    x = torch.randn(30, 4, generator=generator)
+    y = torch.randint(3, (30,), generator=generator)
+    objective = Supervised(nn.functional.cross_entropy, lambda device: Classification(3, device))
+    model = nn.Linear(4, 3)
+
+    def measured(rows: slice) -> Measured:
+        batches = [(x[rows], y[rows])] if rows.start < rows.stop else []
+        found = measure(objective, model, batches)
+        assert isinstance(found, Measured)
+        return found
+
+    first, second = measured(slice(0, cut)), measured(slice(cut, 30))
+    first.merge(second)
+    assert first.compute() == pytest.approx(measured(slice(0, 30)).compute(), rel=1e-6)
+
+
+def test_numbers_of_ones_own_evaluate_cannot_be_merged() -> None:
+    class Own:
+        def evaluate(self, model: nn.Module, batches: object) -> dict[str, float]:
+            return {"loss": 1.0}
+
+    found = measure(Own(), nn.Identity(), [])  # type: ignore[arg-type]
+    assert found.compute() == {"loss": 1.0}
+    with pytest.raises(UsageError, match="must have `measure`"):
+        found.merge(found)  # type: ignore[arg-type]
+
+
+def test_a_process_alone_is_a_world_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with joined() as world:
+        assert world is ALONE
+        assert world.leads
+        assert world.device("cuda") == "cuda"
+        assert world.by_leader(lambda: 7) == world.after_leader(lambda: 7) == 7
+        with pytest.raises(ZeroDivisionError, match="zero"):
+            world.by_leader(lambda: 1 // 0)
+        with pytest.raises(ZeroDivisionError, match="zero"):
+            world.after_leader(lambda: 1 // 0)
+
+
+def test_each_process_has_a_gpu_of_its_own() -> None:
+    assert World(5, 8, 1).device("cuda") == "cuda:1"
+    assert World(5, 8, 1).device("cpu") == "cpu"
+
+
+def test_other_errors_are_no_lost_process() -> None:
+    with pytest.raises(RuntimeError, match="sizes"), lost_process():
+        raise RuntimeError("sizes do not fit")
