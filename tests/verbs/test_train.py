@@ -108,6 +108,7 @@ def test_explicit_settings_land_in_the_three_sections(tmp_path: Path) -> None:
         "channels_last": True,
         "compiled": False,
         "device": "cpu",
+        "workers": 1,
         "seed": 7,
     }
     assert run.result["steps"] == 4
