@@ -50,6 +50,7 @@ def pages(records: Path = RECORDS) -> dict[str, str]:
     found["cli.md"] = cli_page()
     found["python.md"] = python_page()
     found["coverage.md"] = coverage_page(read_coverage())
+    found["torch-twins.md"] = twins_page()
     found["recipes.md"] = recipes_page(records)
     found["benchmarks.md"] = benchmark_page(records)
     found["zh-CN.md"] = chinese_page()
@@ -237,6 +238,22 @@ def coverage_page(coverage: Coverage) -> str:
                 "\n".join(["| row | state | lives in | proof |", "|---|---|---|---|", *rows])
             )
     return "\n\n".join(parts) + "\n"
+
+
+def twins_page() -> str:
+    """Give the page that puts each public part beside its twin in torch."""
+    lines = (ROOT / "docs" / "torch-twins.tsv").read_text(encoding="utf-8").splitlines()[1:]
+    rows = [
+        f"| `{name}` | {twin if twin == '-' else code((twin,))} | `{test}` |"
+        for name, twin, test in (line.split("\t") for line in lines)
+    ]
+    about = (
+        "Every layer, loss, metric, optimizer, schedule and loader, what of torch it must agree"
+        " with, and the test that compares them. Where torch has no twin the test compares with"
+        " another reference, such as scikit-learn, NumPy, a formula or a published number."
+    )
+    table = "\n".join(["| name | twin | test |", "|---|---|---|", *rows])
+    return f"# Beside torch\n\n{about}\n\n{table}\n"
 
 
 def chinese_page() -> str:

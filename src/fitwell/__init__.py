@@ -21,10 +21,14 @@ if TYPE_CHECKING:
     from .data import Examples as Examples
     from .data import Schema as Schema
     from .data import Splits as Splits
+    from .estimators import Classifier as Classifier
+    from .estimators import Regressor as Regressor
     from .train import Run as Run
     from .train import Trainer as Trainer
+    from .train import explain_errors as explain_errors
     from .verbs._compare import compare as compare
     from .verbs._evaluate import evaluate as evaluate
+    from .verbs._export import export as export
     from .verbs._open_run import open_run as open_run
     from .verbs._predict import predict as predict
     from .verbs._report import report as report
@@ -34,16 +38,20 @@ if TYPE_CHECKING:
 
 _CLASSES = {
     "Batches": "fitwell.data",
+    "Classifier": "fitwell.estimators",
     "Examples": "fitwell.data",
+    "Regressor": "fitwell.estimators",
     "Run": "fitwell.train",
     "Schema": "fitwell.data",
     "Splits": "fitwell.data",
     "Trainer": "fitwell.train",
+    "explain_errors": "fitwell.train",
 }
 _VERBS = {
     "check_submission": "fitwell.verbs._submission",
     "compare": "fitwell.verbs._compare",
     "evaluate": "fitwell.verbs._evaluate",
+    "export": "fitwell.verbs._export",
     "open_run": "fitwell.verbs._open_run",
     "predict": "fitwell.verbs._predict",
     "report": "fitwell.verbs._report",
@@ -53,7 +61,9 @@ _VERBS = {
 
 __all__ = [
     "Batches",
+    "Classifier",
     "Examples",
+    "Regressor",
     "Run",
     "Schema",
     "Splits",
@@ -61,6 +71,8 @@ __all__ = [
     "check_submission",
     "compare",
     "evaluate",
+    "explain_errors",
+    "export",
     "open_run",
     "predict",
     "report",

@@ -3,14 +3,14 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fitwell.core.text import display_width, shorten, table
+from fitwell.core.text import aligned, display_width, shorten
 
 LINES = st.text(st.characters(exclude_categories=["C", "Z"]), max_size=30)
 
 
 def test_a_table_by_hand() -> None:
     expected = "name    n\n----  ---\n调参    7\nab      -\nc     100"
-    assert table(("name", "n"), [("调参", 7), ("ab", None), ("c", 100)], right="n") == expected
+    assert aligned(("name", "n"), [("调参", 7), ("ab", None), ("c", 100)], right="n") == expected
 
 
 def test_wide_and_combining_letters() -> None:
@@ -27,7 +27,7 @@ def test_a_shortened_line_fits_and_says_that_it_is_cut(line: str, width: int) ->
 
 @given(st.lists(st.tuples(LINES, st.integers()), min_size=1, max_size=5))
 def test_columns_start_in_the_same_cell(rows: list[tuple[str, int]]) -> None:
-    lines = table(("a", "b"), rows).splitlines()
+    lines = aligned(("a", "b"), rows).splitlines()
     start = display_width(lines[1]) - len(lines[1].rpartition("  ")[2])
     ends = [
         display_width(line.removesuffix(str(n)))

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from fitwell.core.errors import DataError, UsageError
-from fitwell.data import Batches, load_images
+from fitwell.data import Batches, DiskRows, load_images
 from fitwell.data._images import _cache, _decode, _pixels, _worker
 
 from .image_factory import class_folders, encoded, photo, write
@@ -255,17 +255,22 @@ def test_writing_to_the_tensor_leaves_the_file_alone(tmp_path: Path) -> None:
     assert load_images(photos, cache=tmp_path / "c").fingerprint == fingerprint
 
 
-def test_parts_larger_than_memory_are_mapped(
+def test_parts_larger_than_memory_stay_on_disk(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = load_images(photos, cache=tmp_path / "c")
-    monkeypatch.setattr(_pixels, "_memory", lambda: 1)
-    for _ in range(2):
-        mapped = load_images(photos, cache=tmp_path / "c")
-        assert mapped.fingerprint == first.fingerprint
     (entry,) = entries(tmp_path / "c")
-    assert len(list(entry.glob("rows-*.npy"))) == 3
-    assert torch.equal(next(iter(Batches(mapped.train, 4))).inputs * 255, mapped.train.inputs[:4])
+    files = sorted(os.listdir(entry))
+    monkeypatch.setattr(_pixels, "memory_budget", lambda: 1)
+    on_disk = load_images(photos, cache=tmp_path / "c")
+    assert on_disk.fingerprint == first.fingerprint
+    for name, part in on_disk.parts().items():
+        assert isinstance(part.inputs, DiskRows)
+        here, there = Batches(first.parts()[name], 4), Batches(part, 4)
+        for want, got in zip(here, there, strict=True):
+            assert torch.equal(want.inputs, got.inputs)
+            assert torch.equal(want.targets, got.targets)
+    assert sorted(os.listdir(entry)) == files
 
 
 def test_any_number_of_workers_gives_the_same(photos: Path, tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ import pytest
 from fitwell.cli import main
 from fitwell.data import Schema
 from fitwell.tasks import SupervisedTask
-from fitwell.train import Recipe
-from fitwell.verbs import _resume, _train
+from fitwell.train import Recipe, Run
+from fitwell.verbs._session import Session
 
 from .blocks import COMMENTS, LANGUAGES, Block, blocks_of
 from .prepare import prepare
@@ -85,8 +85,12 @@ def session(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         return replace(long(self, schema, count), epochs=1)
 
     monkeypatch.setattr(SupervisedTask, "recipe", recipe)
-    for verb in (_train, _resume):
-        monkeypatch.setattr(verb, "finish", lambda session, report: session.execute())
+    finish = Session.finish
+
+    def without_report(self: Session, report: bool, *answers: Any) -> Run:
+        return finish(self, False, *answers)
+
+    monkeypatch.setattr(Session, "finish", without_report)
     return {"__name__": "__docs__"}
 
 

@@ -24,9 +24,19 @@ from fitwell.core.catalog import entries, families
 from .test_code_blocks import PAGES, ROOT, name
 
 _CODE = re.compile(r"```(?!python).*?```|`[^`\n]+`", re.DOTALL)  # blocks of Python run
-_OPTION = re.compile(r"(?<![\w-])--([a-z][a-z-]+)")
+_OPTION = re.compile(r"(?<![\w-])--([a-z][a-z0-9-]*[a-z0-9])")
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
-FOREIGN_OPTIONS = {"help", "index-url"}
+FOREIGN_OPTIONS = {
+    "build-arg",
+    "generate-hashes",
+    "gpus",
+    "help",
+    "index-url",
+    "ipc",
+    "require-hashes",
+    "rm",
+    "signal",
+}
 """Options in the documentation that are not of a verb."""
 
 ENDINGS = {"html", "json", "jsonl", "csv"}

@@ -26,7 +26,10 @@ DATA_FILES = {
     "fitwell/core/references.bib",
     *(
         path.relative_to(ROOT / "src").as_posix()
-        for path in (ROOT / "src/fitwell/report/templates").glob("*.jinja")
+        for path in (
+            *(ROOT / "src/fitwell/report/templates").glob("*.jinja"),
+            *(ROOT / "src/fitwell/ui/static").iterdir(),
+        )
     ),
 }
 

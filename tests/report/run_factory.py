@@ -46,6 +46,7 @@ def make_run(
             "run": str(folder), "task": "images", "model": model, "parameters": 421642,
             "epochs": epochs, "steps": epochs * 36, "seconds": 41.7,
             "examples_per_second": 24817.3, "best_epoch": epochs - 4,
+            "peak_memory": 412_000_000, "peak_device_memory": 1_250_000_000,
             "train": {"loss": 0.0121, "accuracy": 0.9983},
             "valid": {"loss": 0.0829, "accuracy": accuracy - 0.004},
             "test": {"loss": 0.0764, "accuracy": accuracy},
@@ -57,8 +58,13 @@ def make_run(
         "confusion": confusion.tolist(),
         "per_class": per_class(confusion, class_names),
         "examples": examples(target, prediction, class_names, random, pictures),
+        "worst": examples(target, prediction, class_names, random, pictures)[:3],
+        "calibration": calibration_record(target, prediction),
         "regression": None,
     })  # fmt: skip
+    if pictures:
+        write(folder, "data.json", {"part": "train", "sheet": sheet(class_names, random),
+                                    "columns": [], "target": None})  # fmt: skip
     ids = np.array([f"{row:05d}" for row in range(test_rows)])
     np.savez(folder / "predictions_test.npz", ids=ids, target=target, prediction=prediction)
     return folder
@@ -100,10 +106,25 @@ def make_regression_run(folder: Path, *, seed: int = 1, points: int = 400) -> Pa
         "best_epoch": 40, "train": {"loss": 350.1}, "valid": {"loss": 470.0, "rmse": rmse * 1.02},
         "test": {"loss": rmse**2, "rmse": rmse, "mae": 17.2, "r2": None},
     })  # fmt: skip
+    far = np.argsort(-np.abs(prediction - target))[:5]
+    row = {"area": 91.5, "rooms": None, "year": 1978.0, "town": "Trier & Umland"}
     write(folder, "evaluation.json", {
         "part": "test",
         "regression": {"target": target.tolist(), "prediction": prediction.tolist()},
+        "examples": [{"id": f"h{k}", "picture": None, "row": row, "target": target[k],
+                      "prediction": prediction[k]} for k in far],
     })  # fmt: skip
+    write(folder, "data.json", {
+        "part": "train", "sheet": None, "target": numbers_record("price", 90.0),
+        "columns": [
+            numbers_record("area", 40.0), numbers_record("rooms", 1.0, missing=30),
+            {"name": "year", "kind": "number", "rows": 300, "missing": 300},
+            {"name": "town", "kind": "category", "rows": 300, "missing": 4, "distinct": 3,
+             "common": [["Ulm", 200], ["Trier & Umland", 90]]},
+        ],
+    })  # fmt: skip
+    ids = np.array([f"h{k}" for k in range(points)])
+    np.savez(folder / "predictions_test.npz", ids=ids, target=target, prediction=prediction)
     return folder
 
 
@@ -201,11 +222,44 @@ def examples(
     return [
         {
             "id": f"{row:05d}", "target": names[target[row]], "prediction": names[prediction[row]],
-            "probability": float(p),
+            "probability": float(p), "target_probability": float((1 - p) / 2), "row": {},
             "picture": digit_png(int(target[row]), random) if pictures else None,
         }
         for row, p in zip(rows, sure, strict=True)
     ]  # fmt: skip
+
+
+def calibration_record(target: NDArray[np.int_], prediction: NDArray[np.int_]) -> dict[str, Any]:
+    """Give the calibration of evaluation.json: everything is answered with 90% or 95%."""
+    right = int((target == prediction)[::2].sum()), int((target == prediction)[1::2].sum())
+    sizes = len(target[::2]), len(target[1::2])
+    bins = [
+        {"low": low, "high": low + 0.1, "count": size, "correct": hits, "confidence": sure,
+         "accuracy": hits / size if size else None}
+        for low, size, hits, sure in (
+            (0.0, 0, 0, None), (0.8, sizes[0], right[0], 0.9), (0.9, sizes[1], right[1], 0.95)
+        )
+    ]  # fmt: skip
+    return {"count": len(target), "confidence": 0.925, "accuracy": sum(right) / len(target),
+            "ece": 0.031, "ece_interval": [0.0, 0.07], "bins": bins}  # fmt: skip
+
+
+def sheet(names: tuple[str, ...], random: np.random.Generator) -> dict[str, Any]:
+    """Give the contact sheet of data.json, at most 24 rows."""
+    rows = [
+        {"label": name, "count": 9, "shown": 1, "picture": digit_png(k, random)}
+        for k, name in enumerate(names[:24])
+    ]
+    return {"across": 4, "rows": rows, "more": len(names) - len(rows)}
+
+
+def numbers_record(name: str, low: float, missing: int = 0) -> dict[str, Any]:
+    """Give a column of numbers of data.json."""
+    return {
+        "name": name, "kind": "number", "rows": 300, "missing": missing, "low": low,
+        "quarter": 2 * low, "median": 3 * low, "three_quarters": 4 * low, "high": 5 * low,
+        "mean": 3.1 * low, "std": low, "bins": [1, 4, 9, 4, 0, 1],
+    }  # fmt: skip
 
 
 def digit_png(target: int, random: np.random.Generator) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from fitwell.core.errors import RunError, UsageError
 from fitwell.report import compare_runs, render_comparison
-from fitwell.report._numbers import mcnemar
+from fitwell.report._significance import mcnemar, rmse_difference, signed_rank
 
 from .page_checks import check_page
 from .run_factory import make_killed_run, make_regression_run, make_run, write
@@ -66,9 +66,13 @@ def test_paired_counts_are_those_of_the_predictions(runs: list[Path]) -> None:
         with np.load(run / "predictions_test.npz") as file:
             right.append(file["target"] == file["prediction"])
     won, lost = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
-    assert (pair.only_first, pair.only_second, pair.examples) == (won, lost, 360)
+    assert (pair.first_better, pair.second_better, pair.examples) == (won, lost, 360)
     assert pair.p == mcnemar(won, lost)
     assert str(pair).startswith(f"first is right on {won} examples that second gets wrong")
+    assert (pair.metric, pair.part) == ("accuracy", "test")
+    assert pair.difference == pytest.approx(right[0].mean() - right[1].mean())
+    assert pair.interval[0] < pair.difference < pair.interval[1]
+    assert "Difference in accuracy, first minus second: +" in str(pair)
 
 
 def _predictions(folder: Path, ids: list[str], target: list[int], prediction: list[int]) -> None:
@@ -96,7 +100,9 @@ def test_pairs_are_matched_by_id(
     wrong_on_a = [9 if name == "a" else true for name, true in zip(ids, target, strict=True)]
     _predictions(second, ids, target, wrong_on_a)
     found = compare_runs([first, second]).paired
-    assert [(pair.only_first, pair.only_second) for pair in found] == ([counts] if counts else [])
+    assert [(pair.first_better, pair.second_better) for pair in found] == (
+        [counts] if counts else []
+    )
 
 
 def test_predictions_cannot_execute_code(tmp_path: Path) -> None:
@@ -115,12 +121,56 @@ def test_several_pairs_are_corrected(runs: list[Path], tmp_path: Path) -> None:
     assert "Holm-corrected for 2 pairs" in str(among[0])
 
 
-def test_regression_runs_are_not_paired(tmp_path: Path) -> None:
-    first, second = (make_regression_run(tmp_path / n, seed=i) for i, n in enumerate("ab"))
-    for run in (first, second):
+def test_regression_runs_are_paired_by_their_squared_errors(tmp_path: Path) -> None:
+    first = make_regression_run(tmp_path / "a", points=300)
+    second = make_regression_run(tmp_path / "b", points=300)
+    with np.load(second / "predictions_test.npz") as file:
+        found = dict(file)
+    worse = found["prediction"] + 25
+    order = np.random.default_rng(0).permutation(300)
+    np.savez(
+        second / "predictions_test.npz",
+        ids=found["ids"][order], target=found["target"][order], prediction=worse[order],
+    )  # fmt: skip
+    (pair,) = compare_runs([first, second]).paired
+    one, two = ((p - found["target"]) ** 2 for p in (found["prediction"], worse))
+    assert (pair.metric, pair.examples) == ("rmse", 300)
+    assert pair.first_better == (one < two).sum()
+    assert pair.second_better == (two < one).sum()
+    assert pair.difference == pytest.approx(np.sqrt(one.mean()) - np.sqrt(two.mean()))
+    assert pair.interval == pytest.approx(rmse_difference(one.tolist(), two.tolist()), rel=0.1)
+    assert pair.p == pytest.approx(signed_rank((one - two).tolist()))
+    assert pair.p < 1e-4
+    page = check_page(render_comparison([first, second]))
+    assert f"a is closer on {pair.first_better} examples" in page
+    assert "Wilcoxon signed-rank test of the squared errors on 300 test examples" in page
+
+
+def test_a_regression_and_a_classification_are_not_paired(tmp_path: Path) -> None:
+    numbers = make_regression_run(tmp_path / "a", points=20)
+    classes = make_run(tmp_path / "b", pictures=False, test_rows=20)
+    for run in (numbers, classes):
         _predictions(run, ["a"], [1], [1])
-    assert compare_runs([first, second]).paired == ()
-    check_page(render_comparison([first, second]))
+    assert compare_runs([numbers, classes]).paired == ()
+
+
+def test_predictions_that_are_no_numbers_are_not_paired(tmp_path: Path) -> None:
+    runs = [make_regression_run(tmp_path / name, points=20) for name in "ab"]
+    for run in runs:
+        np.savez(
+            run / "predictions_test.npz",
+            ids=np.array(["a"]), target=np.array([1.0]), prediction=np.array([np.nan]),
+        )  # fmt: skip
+    assert compare_runs(runs).paired == ()
+
+
+def test_without_a_test_part_the_validation_part_is_paired(tmp_path: Path) -> None:
+    folders = [make_run(tmp_path / name, pictures=False, test_rows=50) for name in "ab"]
+    for folder in folders:
+        (folder / "predictions_test.npz").rename(folder / "predictions_valid.npz")
+    (pair,) = compare_runs(folders).paired
+    assert (pair.part, pair.p, pair.interval) == ("validation", 1, (0, 0))
+    assert "on 50 validation examples" in str(pair)
 
 
 def test_page(runs: list[Path]) -> None:
@@ -128,7 +178,8 @@ def test_page(runs: list[Path]) -> None:
     text = check_page(page)
     assert page == render_comparison(runs)
     for words in ("3 runs side by side", "Is the difference real?", "Validation accuracy",
-                  "Learning rate", "Settings that differ", "Not finished: killed"):  # fmt: skip
+                  "Learning rate", "Settings that differ", "Not finished: killed",
+                  "peak memory on the GPU 1.25 GB 1.25 GB –", "training time 41.7 s"):  # fmt: skip
         assert words in text
 
 

@@ -43,13 +43,53 @@ def test_classification_page_shows_what_matters_first(run: Path) -> None:
     order = [
         "digits-cnn finished", "Test accuracy 90.8%", "95% interval 87.4% to 93.4%",
         "fitwell train digits --model cnn --epochs 30", "sha256:5f1c0f6e9a2b7d43",
-        "Learning curves", "best: epoch 26", "Confusion matrix", "Most frequent mistakes",
-        "Wrong and most confident", "lowest recall first", "All metrics", "Model", "Loss",
-        "Optimization", "Data", "Versions",
+        "Learning curves", "best: epoch 26", "The curves as a table", "26 (best)",
+        "Confusion matrix", "Most frequent mistakes", "Wrong and most confident",
+        "Other errors, least likely truth first", "lowest recall first",
+        "Can its confidence be believed?", "All metrics", "Model", "Loss", "Optimization",
+        "Data", "Contact sheet of the training part", "peak memory of the process 412 MB",
+        "peak memory on the GPU 1.25 GB", "Versions",
     ]  # fmt: skip
     start = text.index("digits-cnn finished")
     for words in order:
         start = text.index(words, start)  # raises if it is missing or stands before the last one
+
+
+def test_calibration_is_drawn_said_and_tabled(run: Path) -> None:
+    text = check_page(render_report(run))
+    assert "3.1% 95% interval 0.0% to 7.0%" in text
+    assert "The interval begins at 0, so this may be chance." in text
+    assert "80% to 90% 180" in text
+    rows = json.loads((run / "evaluation.json").read_text(encoding="utf-8"))["calibration"]["bins"]
+    gap = sum(row["count"] * row["confidence"] - row["correct"] for row in rows[1:]) / 360
+    words = f"{100 * abs(gap):.1f} points too {'sure' if gap > 0 else 'unsure'}"
+    assert f"On average it is {words}." in text
+
+
+def test_commands_name_the_folder_as_it_was_opened(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(run.parent)
+    text = check_page(render_report("digits-cnn"))
+    for words in ("fitwell train --like digits-cnn", "fitwell evaluate digits-cnn"):
+        assert words in text
+    assert "fitwell resume" not in text
+    killed = make_killed_run(tmp_path / "two words" / "run")
+    words = f"continue a killed run with: fitwell resume '{killed}'"
+    assert words in check_page(render_report(killed))
+
+
+def test_runs_of_before_these_records_still_render(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", pictures=False)
+    for name in ("evaluation.json", "result.json"):
+        record = json.loads((folder / name).read_text(encoding="utf-8"))
+        new = ("calibration", "worst", "peak_memory", "peak_device_memory")
+        write(folder, name, {key: record[key] for key in record if key not in new})
+    text = check_page(render_report(folder))
+    assert "Not recorded, so not shown: pictures or ranges of the training data" in text
+    assert "when it ends" not in text
+    for words in ("Can its confidence", "peak memory", "Contact sheet", "Other errors"):
+        assert words not in text
 
 
 def test_same_records_give_the_same_bytes_in_another_process(run: Path) -> None:
@@ -125,6 +165,9 @@ def test_many_classes_are_drawn_not_tabled(tmp_path: Path) -> None:
     text = check_page(page)
     assert 'class="heat"' not in page
     assert "20 classes with higher recall are not listed" in text
+    assert "most frequent confusions as a table" in text
+    assert "96 more are not shown" in text
+    assert "class sizes from " in text
     assert len(page.encode()) < MOST_BYTES
 
 
@@ -163,6 +206,11 @@ def test_regression_page(tmp_path: Path) -> None:
     assert "95% interval" in text
     assert "Residuals" in text
     assert "Trier & Umland" in text
+    for words in ("Predicted against true", "Residual against predicted", "Histogram of the"
+                  " residuals", "against a normal distribution", "Furthest from the truth",
+                  "share below lowest 5%", "Ulm (200), Trier & Umland (90)", "30 (10.0%)",
+                  "300 (100.0%)", "price target"):  # fmt: skip
+        assert words in text
     assert "Confusion" not in text
     assert len(page.encode()) < MOST_BYTES
 
@@ -177,7 +225,8 @@ def test_interval_is_left_out_when_points_are_only_a_sample(tmp_path: Path) -> N
 def test_killed_run_says_what_is_missing(tmp_path: Path) -> None:
     text = check_page(render_report(make_killed_run(tmp_path / "killed")))
     assert "was killed after epoch 7 of 30" in text
-    assert "was not evaluated yet" in text
+    assert "Not recorded, so not shown: errors and calibration (evaluation.json) and" in text
+    assert "Training records them when it ends." in text
     assert "Validation accuracy" in text
     assert "damaged" not in text  # a line that was being written is no damage
 
@@ -211,8 +260,31 @@ def test_entries_of_odd_kinds_are_tolerated(tmp_path: Path, odd: Any) -> None:
     for name in ("result.json", "evaluation.json"):
         keys = json.loads((folder / name).read_text(encoding="utf-8"))
         write(folder, name, dict.fromkeys(keys, odd))
+    write(folder, "data.json", dict.fromkeys(("sheet", "columns", "target"), odd))
     keys = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     write(folder, "run.json", {**dict.fromkeys(keys, odd), "format": 1})
+    check_page(render_report(folder))
+
+
+@pytest.mark.parametrize("odd", [None, "text", [[1], [2, 3]], {"low": "a"}, -3, True])
+def test_odd_entries_further_down_are_tolerated(tmp_path: Path, odd: Any) -> None:
+    folder = _short_run(tmp_path)
+    column = {"name": "a", "rows": odd, "missing": odd, "low": odd, "bins": odd, "common": [odd]}
+    bins = [odd, {"low": 0, "high": 1, "count": odd, "correct": 1, "confidence": 0.5}]
+    example = {"id": odd, "row": odd, "target": odd, "prediction": odd, "probability": odd}
+    _edit(
+        folder,
+        "evaluation.json",
+        calibration={"ece": 0.1, "ece_interval": odd, "bins": bins},
+        examples=[odd, example],
+        worst=[example],
+    )
+    row = {"label": odd, "count": odd, "shown": odd, "picture": odd}
+    sheet = {"across": odd, "rows": [odd, row], "more": odd}
+    write(folder, "data.json", {"sheet": sheet, "columns": [odd, column], "target": column})
+    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    columns = [{"name": "a", "kind": "number", "categories": []}]
+    _edit(folder, "run.json", schema={**run["schema"], "columns": columns})
     check_page(render_report(folder))
 
 
@@ -229,7 +301,7 @@ def test_null_losses_are_gaps(tmp_path: Path) -> None:
 
 def test_every_image_has_words(run: Path) -> None:
     page = render_report(run)
-    assert page.count("<img") == page.count('alt="Example ')
+    assert page.count("<img") == page.count('alt="Example')
     assert page.count("<svg") == page.count('role="img" aria-label="') - page.count('class="band"')
     assert read_page(page).tags.count("h1") == 1
 

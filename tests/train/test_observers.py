@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from fitwell.core.errors import MissingExtra, UsageError
+from fitwell.core.errors import UsageError
 from fitwell.data import Batches
 from fitwell.optim import SGD
-from fitwell.train import EarlyStopping, TensorBoard, TimeBudget, Trainer
+from fitwell.train import EarlyStopping, TimeBudget, Trainer
 
 from .problems import batches, examples, network, objective, same_weights, weights_of
 
@@ -140,43 +139,6 @@ def test_an_observer_may_have_any_of_the_methods() -> None:
     trainer.fit(batches(), epochs=2)
     assert seen == [1, 2]
     assert same_weights(weights_of(plain), weights_of(watched))
-
-
-def test_tensorboard_needs_its_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(MissingExtra, match=r"pip install 'fitwell\[tensorboard\]'"):
-        TensorBoard(tmp_path)
-
-
-def test_tensorboard_writes_the_epochs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    written: list[tuple[str, float, int]] = []
-
-    class Writer:
-        def __init__(self, folder: str) -> None:
-            self.folder = folder
-
-        def add_scalar(self, name: str, value: float, step: int) -> None:
-            written.append((name, value, step))
-
-        def flush(self) -> None:
-            written.append(("flushed", 0, 0))
-
-    fake = type(sys)("torch.utils.tensorboard")
-    fake.SummaryWriter = Writer  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", fake)
-    model = network()
-    trainer = Trainer(
-        model, objective(), SGD(model.parameters(), lr=0.1), observers=[TensorBoard(tmp_path)]
-    )
-    history = trainer.fit(batches(), Batches(examples(), 50), epochs=2)
-    expected = []
-    for record in history.epochs:
-        expected += [
-            ("train/loss", record["train"]["loss"], record["step"]),
-            ("valid/loss", record["valid"]["loss"], record["step"]),
-            ("lr", 0.1, record["step"]),
-        ]
-    assert written == [*expected, ("flushed", 0, 0)]
 
 
 def test_a_training_that_ran_out_of_patience_does_not_go_on_when_resumed() -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import os
 import re
+import subprocess
 import sys
-from types import SimpleNamespace
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +16,7 @@ import pytest
 from fitwell.data import Batches
 from fitwell.optim import SGD
 from fitwell.train import Progress, Trainer
+from fitwell.train._progress import in_notebook
 
 from .problems import batches, examples, network, objective
 
@@ -164,3 +168,134 @@ def test_hours_are_shown_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
     stream, clock = io.StringIO(), Clock(monkeypatch)
     fit(stream, clock, epochs=2, seconds=1000)
     assert "1:06:40 left" in stream.getvalue()
+
+
+class Handle:
+    """Stands for the place below a cell that IPython shows an object in."""
+
+    def __init__(self, first: Any) -> None:
+        self.shown = [first._repr_html_()]
+
+    def update(self, bar: Any) -> None:
+        self.shown.append(bar._repr_html_())
+
+
+@pytest.fixture
+def notebook(monkeypatch: pytest.MonkeyPatch) -> list[Handle]:
+    """Put a notebook's kernel around this process; gives what it shows."""
+    handles: list[Handle] = []
+
+    class ZMQInteractiveShell:
+        pass
+
+    class Colab(ZMQInteractiveShell):
+        pass
+
+    def display(bar: Any, *, display_id: bool) -> Handle:
+        assert display_id
+        handles.append(Handle(bar))
+        return handles[-1]
+
+    package, module = ModuleType("IPython"), ModuleType("IPython.display")
+    package.get_ipython = Colab  # type: ignore[attr-defined]
+    module.display = display  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "IPython", package)
+    monkeypatch.setitem(sys.modules, "IPython.display", module)
+    return handles
+
+
+def test_a_notebook_shows_one_bar_that_is_drawn_over(
+    monkeypatch: pytest.MonkeyPatch, notebook: list[Handle], capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = Clock(monkeypatch)
+    model = network()
+    observers = [Tick(clock, 0.25), Progress()]
+    trainer = Trainer(model, objective(), SGD(model.parameters(), lr=0.1), observers=observers)
+    trainer.fit(batches(), Batches(examples(), 50), epochs=4)  # 16 steps, 4 seconds
+    (handle,) = notebook
+    assert 8 <= len(handle.shown) <= 10  # twice a second, and at both ends
+    assert '<progress value="0" max="16"></progress> epoch 1  0%' in handle.shown[0]
+    halfway = next(text for text in handle.shown if 'value="9"' in text)
+    assert "epoch 3  56%  4 steps/s  0:02 &lt; 0:02  train loss 0." in halfway
+    assert '<progress value="16" max="16"></progress> epoch 4  100%' in handle.shown[-1]
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_notebook_says_why_training_ended_early(
+    notebook: list[Handle], capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Stop:
+        def on_step(self, trainer: Trainer) -> None:
+            trainer.stop("<b>enough</b>")
+
+    model = network()
+    trainer = Trainer(model, objective(), SGD(model.parameters()), observers=[Stop(), Progress()])
+    trainer.fit(batches(), epochs=3)
+    assert "stopped at step 1: &lt;b&gt;enough&lt;/b&gt;</div>" in notebook[0].shown[-1]
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_stream_that_was_asked_for_is_used_in_a_notebook_too(notebook: list[Handle]) -> None:
+    stream = io.StringIO()
+    progress, trainer = Progress(stream), Fake(10)
+    progress.on_fit_start(trainer)  # type: ignore[arg-type]
+    assert notebook == []
+    assert progress._bar is None
+
+
+@pytest.mark.parametrize("shell", [None, "TerminalInteractiveShell"])
+def test_ipython_on_a_terminal_is_no_notebook(
+    monkeypatch: pytest.MonkeyPatch, shell: str | None
+) -> None:
+    package = ModuleType("IPython")
+    package.get_ipython = lambda: shell and type(shell, (), {})()  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "IPython", package)
+    assert not in_notebook()
+
+
+def test_ipython_is_not_imported_to_find_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "IPython", raising=False)
+    assert not in_notebook()
+    assert "IPython" not in sys.modules
+
+
+def test_ipython_itself_takes_the_bar(tmp_path: Path) -> None:
+    """In a process of its own, with a real shell that stands for a kernel's."""
+    pytest.importorskip("IPython", exc_type=ImportError)
+    code = """
+import io, sys
+from IPython.core.interactiveshell import InteractiveShell
+class ZMQInteractiveShell(InteractiveShell):
+    pass
+shell = ZMQInteractiveShell.instance()
+sent = []
+class Publisher(type(shell.display_pub)):
+    def publish(self, data, metadata=None, *, transient=None, update=False, **more):
+        sent.append((data["text/html"], data["text/plain"], transient["display_id"], update))
+shell.display_pub = Publisher(shell=shell)
+from tests.train.problems import batches, network, objective
+from fitwell.optim import SGD
+from fitwell.train import Progress, Trainer
+model = network()
+trainer = Trainer(model, objective(), SGD(model.parameters()), observers=[Progress()])
+trainer.fit(batches(), epochs=2)
+assert [update for *_, update in sent] == [False] + [True] * (len(sent) - 1), sent
+assert len(sent) >= 2 and len({place for _, _, place, _ in sent}) == 1, sent
+assert '<progress value="8" max="8">' in sent[-1][0] and "100%" in sent[-1][1], sent
+print("shown", len(sent))
+"""
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=root,
+        env={
+            **os.environ,
+            "PYTHONPATH": f"{root}{os.pathsep}{root / 'src'}",
+            "IPYTHONDIR": str(tmp_path),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("shown")

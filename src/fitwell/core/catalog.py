@@ -18,7 +18,7 @@ from .errors import UnknownName, unknown_name
 from .references import RE_EXPORTS
 
 PACKAGE = Path(__file__).parent.parent
-INTERNAL = frozenset({"core", "cli", "verbs"})
+INTERNAL = frozenset({"core", "cli", "ui", "verbs"})
 """Packages that publish no methods."""
 
 EntryKind = Literal["class", "function", "value", "import"]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, final
 
 from .errors import DataError
-from .text import table
+from .text import aligned
 
 CHAPTERS: dict[str, tuple[str, int]] = {
     "INTRO": ("入门 Introduction", 55),
@@ -148,7 +148,7 @@ class Coverage:
             for name, (title, _) in CHAPTERS.items()
         ]
         rows.append(("", "all", *self.count().to_dict().values()))
-        return table(header, rows, right="rows works partial limit open")
+        return aligned(header, rows, right="rows works partial limit open")
 
 
 def coverage_file() -> Path:

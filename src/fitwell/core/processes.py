@@ -1,4 +1,4 @@
-"""Which of several processes that train together speaks to the user, as ``torchrun`` numbers them."""
+"""Which of several processes that train together speaks to the user."""
 
 from __future__ import annotations
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
 import platform
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from typing import Any
 
 from .errors import DataError
 from .files import finite, sync
+from .machine import machine as machine
 
 _WATCHED = ("torch", "numpy", "sklearn", "lightning", "skorch", "keras", "transformers")
 
@@ -84,43 +84,6 @@ def read_records(file: str | Path) -> tuple[dict[str, Any], ...]:
             raise DataError(f"records: {file} line {number}: must be an object; got {line[:40]!r}.")
         records.append(record)
     return tuple(records)
-
-
-def machine() -> dict[str, Any]:
-    """Describe this machine: processor, usable cores, memory in GiB, accelerator if torch is up."""
-    found: dict[str, Any] = {
-        "cpu": _cpu_model(),
-        "cores": _usable_cores(),
-        "memory_gib": _memory_gib(),
-        "system": f"{platform.system()} {platform.machine()}",
-    }
-    torch: Any = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        found["gpu"] = torch.cuda.get_device_name()
-    return found
-
-
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _cpu_model() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def _memory_gib() -> float | None:
-    try:
-        size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # not a POSIX system
-        return None
-    return round(size / 2**30, 1)
 
 
 def versions() -> dict[str, str]:

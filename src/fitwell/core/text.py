@@ -18,7 +18,7 @@ def display_width(text: str) -> int:
     )
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[object]], *, right: str = "") -> str:
+def aligned(header: Sequence[str], rows: Sequence[Sequence[object]], *, right: str = "") -> str:
     """Set rows in columns, two spaces apart, with a rule under the header.
 
     Args:

@@ -1,5 +1,6 @@
 """Sources, splits, batches."""
 
+from ._arrays import as_examples as as_examples
 from ._arrays import load_arrays as load_arrays
 from ._augment import Chain as Chain
 from ._augment import Crop as Crop
@@ -20,10 +21,12 @@ from ._check_dataset import check_dataset as check_dataset
 from ._check_dataset import from_dataset as from_dataset
 from ._contact_sheet import contact_sheet as contact_sheet
 from ._download import RemoteFile as RemoteFile
+from ._download import fetch_address as fetch_address
 from ._examples import Column as Column
 from ._examples import Examples as Examples
 from ._examples import Schema as Schema
 from ._examples import Splits as Splits
+from ._images import DecodingProgress as DecodingProgress
 from ._images import load_images as load_images
 from ._images import read_images as read_images
 from ._splits import SplitMode as SplitMode
@@ -32,6 +35,9 @@ from ._splits import grouped_split as grouped_split
 from ._splits import shuffle_split as shuffle_split
 from ._splits import stratified_split as stratified_split
 from ._splits import time_split as time_split
+from ._stream import DiskRows as DiskRows
+from ._stream import memory_budget as memory_budget
+from ._stream import shuffle_buffer as shuffle_buffer
 from ._table import load_table as load_table
 from ._table import read_table as read_table
 from ._table_rows import TableSplitMode as TableSplitMode

@@ -1,12 +1,14 @@
 """Arrays as examples: NumPy, torch, pandas, and ``.npz`` files; nothing is ever unpickled.
 
+Arrays that are maps of a file and larger than memory stay on disk, see `_stream`.
+
 N examples, C channels, H W height width, F features, K classes.
 """
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,12 +20,9 @@ from torch import Tensor
 from ..core.errors import DataError, UsageError
 from ._examples import Column, Examples, Kind, Schema, Splits, TargetKind
 from ._splits import SplitMode
+from ._stream import Arrays, DiskRows, Inputs, chunks, memory_budget, memory_limit, read_arrays
 from ._table_rows import lonely, split_rows
 
-Arrays = tuple[Any, Any]
-_INPUT_KEYS = ("x", "X", "inputs", "images", "data", "features")
-_TARGET_KEYS = ("y", "Y", "labels", "targets", "target")
-_PART_WORDS = {"train": ("train",), "valid": ("valid", "val"), "test": ("test",)}
 _CHANNELS = (1, 2, 3, 4)
 
 
@@ -45,13 +44,14 @@ def load_arrays(
 
     Inputs of type uint8 with three or four axes are images; numbers with two axes are a table;
     anything else becomes a float tensor. Integers, booleans and texts as targets are classes,
-    floats are numbers.
+    floats are numbers. Maps of a file (``np.load(..., mmap_mode="r")``) larger than a quarter of
+    memory stay on disk if they are images (N, H, W) or (N, C, H, W), or float32.
 
     Args:
         inputs: NumPy array, torch tensor or pandas frame, examples along the first axis: images
             (N, H, W), (N, C, H, W) or (N, H, W, C), tried in this order for C up to 4; a table
-            (N, F). Or the path of an ``.npz`` file with arrays such as ``x`` and ``y``, or
-            ``x_train``, ``y_train``, ``x_test`` and ``y_test``.
+            (N, F). Or the path of an ``.npz`` file, or of a folder of ``.npy`` files, with arrays
+            such as ``x`` and ``y``, or ``x_train``, ``y_train``, ``x_test`` and ``y_test``.
         targets: (N,) classes or numbers; None if `inputs` is a path.
         valid_arrays: Inputs and targets of the validation part; otherwise it is cut.
         test_arrays: Inputs and targets of the test part; otherwise it is cut.
@@ -74,7 +74,7 @@ def load_arrays(
                 "load_arrays: `targets` must be left out when `inputs` is a path;"
                 f" got {inputs!r} and targets. Put both into the file."
             )
-        given = _read_npz(Path(inputs))
+        given = read_arrays(Path(inputs))
         inputs, targets = given.pop("train")
     for name, arrays in (("valid", valid_arrays), ("test", test_arrays)):
         if arrays is not None:
@@ -89,6 +89,8 @@ def load_arrays(
         )
     shares = (0.0 if "valid" in given else valid, 0.0 if "test" in given else test)
     parts, how = _cut(whole, mode, split_by, shares, seed)
+    if isinstance(whole.inputs, DiskRows):  # read in the order of the file
+        parts = {name: np.sort(rows) for name, rows in parts.items()}
     made = {name: whole.select(torch.from_numpy(rows)) for name, rows in parts.items()}
     for name, (part_inputs, part_targets) in given.items():
         made[name] = _alike(name, part_inputs, part_targets, whole.schema)
@@ -220,7 +222,7 @@ def _of_objects(array: npt.NDArray[Any], what: str) -> npt.NDArray[Any]:
     )
 
 
-def _inputs(value: Any, owner: str) -> tuple[Tensor, Kind, list[str]]:
+def _inputs(value: Any, owner: str) -> tuple[Inputs, Kind, list[str]]:
     array = to_numpy(value, f"{owner}: `inputs`")
     if array.dtype.kind not in "buif":
         raise UsageError(
@@ -232,23 +234,53 @@ def _inputs(value: Any, owner: str) -> tuple[Tensor, Kind, list[str]]:
             f"{owner}: `inputs` must have shape (N, ...) with at least one feature and one example;"
             f" got {array.shape}. Reshape it, such as with inputs.reshape(-1, 1)."
         )
+    tensor: Inputs | None = _on_disk(value, array, owner)
     if array.dtype == np.uint8 and array.ndim in (3, 4):
-        return torch.from_numpy(_images(array, owner)), "images", []
-    with np.errstate(over="ignore"):
-        numbers = np.array(array, dtype=np.float32, order="C")
+        tensor = torch.from_numpy(_images(array, owner)) if tensor is None else tensor
+        return tensor, "images", []
     kind: Kind = "table" if array.ndim == 2 else "tensor"
-    # A table's model fills in what is missing; nothing does so for other tensors.
-    wrong = np.isinf(numbers) if kind == "table" else ~np.isfinite(numbers)
-    if wrong.any():
-        place = np.argwhere(wrong)[0].tolist()
-        raise DataError(
-            f"{owner}: `inputs`, row {place[0]}: the value at {place[1:]} is"
-            f" {numbers[tuple(place)]}. Remove the row or correct the value."
-        )
+    if tensor is None:
+        with np.errstate(over="ignore"):
+            tensor = torch.from_numpy(np.array(array, dtype=np.float32, order="C"))
+    _check_finite(tensor, kind, owner)
     headers = [str(name) for name in getattr(value, "columns", [])] if kind == "table" else []
     if kind == "table" and not headers:
         headers = [f"x{i}" for i in range(array.shape[1])]
-    return torch.from_numpy(numbers), kind, headers
+    return tensor, kind, headers
+
+
+def _on_disk(value: Any, array: npt.NDArray[Any], owner: str) -> DiskRows | None:
+    """Leave on disk what is too large for memory, if no value has to be changed."""
+    images = array.dtype == np.uint8 and array.ndim in (3, 4)
+    needed = array.size * (1 if images else 4)
+    if needed <= memory_budget():
+        return None
+    rows = DiskRows.of(value if isinstance(value, Tensor) else array)
+    if rows is not None and images and array.ndim == 3:
+        return replace(rows, row_shape=(1, *rows.row_shape))
+    if rows is not None and (rows.row_shape[0] in _CHANNELS if images else array.dtype == "f4"):
+        return rows
+    if needed > memory_limit():
+        raise UsageError(
+            f"{owner}: `inputs` must fit in memory, or lie in a file as float32 or as uint8 images"
+            f" (N, C, H, W); got {array.dtype} {array.shape}, {needed / 2**30:.1f} GiB in memory."
+            " Write them so, some rows at a time, with np.lib.format.open_memmap."
+        )
+    return None
+
+
+def _check_finite(inputs: Inputs, kind: Kind, owner: str) -> None:
+    start = 0
+    for part in chunks(inputs, 65536):
+        # A table's model fills in what is missing; nothing does so for other tensors.
+        wrong = part.isinf() if kind == "table" else ~part.isfinite()
+        if bool(wrong.any()):
+            place = wrong.nonzero()[0].tolist()
+            raise DataError(
+                f"{owner}: `inputs`, row {start + place[0]}: the value at {place[1:]} is"
+                f" {part[tuple(place)].item()}. Remove the row or correct the value."
+            )
+        start += len(part)
 
 
 def _images(array: npt.NDArray[np.uint8], owner: str) -> npt.NDArray[np.uint8]:
@@ -345,45 +377,3 @@ def _alike(name: str, inputs: Any, targets: Any, schema: Schema) -> Examples:
         )
     values = _flat(to_numpy(targets, f"{owner}: `targets`"), len(tensor), owner)
     return Examples(inputs=tensor, targets=_targets(values, schema, owner), schema=schema)
-
-
-def _read_npz(path: Path) -> dict[str, Arrays]:
-    """Give inputs and targets of each part of an ``.npz`` file; ``train`` may be the whole."""
-    if not path.is_file():
-        raise DataError(f"{path}: there is no such file. Check the path.")
-    try:
-        with path.open("rb") as stream:
-            file = np.load(stream, allow_pickle=False)
-            if isinstance(file, np.ndarray):
-                raise DataError(f"{path}: holds one array. Save inputs and targets with np.savez.")
-            arrays = {name: file[name] for name in file.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as err:
-        if isinstance(err, DataError):
-            raise
-        raise DataError(
-            f"{path}: cannot be read as an .npz file of plain arrays ({err})."
-            " Save numbers and texts, not objects, with np.savez."
-        ) from err
-    found = {}
-    for part, words in _PART_WORDS.items():
-        names = [f"{{}}_{word}" for word in words] + [f"{word}_{{}}" for word in words]
-        pair = _pair(arrays, ["{}", *names] if part == "train" else names)
-        if pair is not None:
-            found[part] = pair
-    if "train" not in found:
-        raise DataError(
-            f"{path}: needs arrays named x and y, or x_train and y_train; got"
-            f" {', '.join(sorted(arrays)) or 'none'}. Rename them."
-        )
-    return found
-
-
-def _pair(arrays: Mapping[str, Any], patterns: Sequence[str]) -> Arrays | None:
-    for pattern in patterns:
-        sides = [
-            next((arrays[n] for n in map(pattern.format, keys) if n in arrays), None)
-            for keys in (_INPUT_KEYS, _TARGET_KEYS)
-        ]
-        if sides[0] is not None and sides[1] is not None:
-            return sides[0], sides[1]
-    return None

@@ -1,18 +1,22 @@
 """Batches from tensors: one permutation an epoch, one gather, no per-example Python.
 
+Inputs on disk are read ahead in an order that reads the file in long stretches, see `_stream`.
+
 B batch, N examples.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, final
+import contextlib
+from collections.abc import Callable, Generator, Iterator, Mapping
+from typing import Any, NamedTuple, cast, final
 
 import torch
 from torch import Tensor
 
 from ..core.errors import UsageError
 from ._examples import Examples
+from ._stream import PIECE_BYTES, DiskRows, Window, memory_budget, outgrows, read_ahead
 
 # Up to this size an epoch is permuted in one gather and batches are views of the result: for small
 # examples 1.2x faster than a gather per batch (records/engine.jsonl); beyond it the copy costs
@@ -45,6 +49,15 @@ class Batches:
     ``DataLoader(shuffle=True, generator=torch.Generator().manual_seed(seed))`` gives. Its state can
     be saved in the middle of an epoch and goes on there without reading what was passed over.
 
+    Inputs on disk (`DiskRows`) larger than `memory` are read ahead and shuffled in windows. Blocks
+    of rows that lie together (up to 1 MiB, at least 32 to a window) are put in random order; the
+    result is cut into windows (up to half of `memory` and 512 MiB), and each is shuffled by row.
+    Each example comes once an epoch and may come anywhere in it, but those of one block come within
+    one window or two that follow each other: what lies together in the file stays closer than by
+    chance. A saved state keeps its way of shuffling where there is more or less memory. Batches and
+    the order (a few numbers an example) come on top of `memory`; a file larger than twice `memory`
+    is dropped from the system's cache as it is read.
+
     Args:
         examples: What to iterate over.
         batch_size: Examples per batch; the last one of an epoch may be shorter.
@@ -53,9 +66,12 @@ class Batches:
         drop_last: Leave out a short last batch.
         augment: Changes a whole batch of inputs, drawing from the generator it is given.
         device: Where batches are wanted; data that fits should already be there.
+        memory: Bytes that inputs on disk may take in memory; None is a quarter of the memory that
+            this process may use.
 
     Raises:
-        UsageError: The batch size is not positive, or there is nothing to iterate over.
+        UsageError: The batch size is not positive, there is nothing to iterate over, or the memory
+            does not hold two examples.
     """
 
     def __init__(
@@ -68,6 +84,7 @@ class Batches:
         drop_last: bool = False,
         augment: Augment | None = None,
         device: torch.device | str = "cpu",
+        memory: int | None = None,
     ) -> None:
         if batch_size < 1:
             raise UsageError(f"Batches: `batch_size` must be at least 1; got {batch_size}.")
@@ -82,6 +99,8 @@ class Batches:
                 f"Batches: `examples` must fill at least one batch; got {len(examples)} examples,"
                 f" batch_size={batch_size}, drop_last={drop_last}."
             )
+        self._memory = memory
+        self._window = self._choose_window()
         self._order = torch.Generator().manual_seed(seed)
         self._noise = torch.Generator(self.device).manual_seed(seed)
         self._epoch_start = self._order.get_state()
@@ -92,6 +111,21 @@ class Batches:
         count = len(self.examples)
         return count // self.batch_size if self.drop_last else -(-count // self.batch_size)
 
+    def _choose_window(self) -> Window | None:
+        inputs = self.examples.inputs
+        if not isinstance(inputs, DiskRows):
+            return None
+        memory = self._room()
+        if memory < 2 * inputs.row_bytes:
+            raise UsageError(
+                f"Batches: `memory` must hold at least two examples of {inputs.row_bytes} bytes;"
+                f" got {memory}. Use some hundred megabytes."
+            )
+        return Window.within(memory, inputs.row_bytes) if inputs.nbytes > memory else None
+
+    def _room(self) -> int:
+        return memory_budget() if self._memory is None else self._memory
+
     def __iter__(self) -> Iterator[Batch]:
         skip, self._resume_at = self._resume_at, 0
         self._position = 0
@@ -100,14 +134,19 @@ class Batches:
         else:
             self._epoch_start = self._order.get_state()
         order = self._permutation() if self.shuffle else None
-        for number, (inputs, targets) in enumerate(self._gather(order, skip), start=skip + 1):
-            self._position = number if number < len(self) else 0
-            if self._position == 0:
-                self._epoch_start = self._order.get_state()
-            placed = None if targets is None else self._placed(targets)
-            yield Batch(self._prepare(inputs), placed)
+        on_disk = isinstance(self.examples.inputs, DiskRows)
+        gathered = (self._read if on_disk else self._gather)(order, skip)
+        with contextlib.closing(gathered):
+            for number, (inputs, targets) in enumerate(gathered, start=skip + 1):
+                self._position = number if number < len(self) else 0
+                if self._position == 0:
+                    self._epoch_start = self._order.get_state()
+                placed = None if targets is None else self._placed(targets)
+                yield Batch(self._prepare(inputs), placed)
 
     def _permutation(self) -> Tensor:
+        if self._window is not None:
+            return self._window.order(len(self.examples), self._order)
         # A DataLoader draws a seed for its workers before the permutation, and its sampler a second
         # permutation that it does not use; the order is only the same if we draw them too.
         torch.empty((), dtype=torch.int64).random_(generator=self._order)
@@ -115,8 +154,34 @@ class Batches:
         torch.randperm(len(self.examples), generator=self._order)
         return order
 
-    def _gather(self, order: Tensor | None, skip: int) -> Iterator[tuple[Tensor, Tensor | None]]:
-        inputs, targets = self.examples.inputs, self.examples.targets
+    def _read(self, order: Tensor | None, skip: int) -> Generator[tuple[Tensor, Tensor | None]]:
+        """Give batches of inputs on disk."""
+        inputs, targets = cast(DiskRows, self.examples.inputs), self.examples.targets
+        count, size, memory = len(inputs), self.batch_size, self._room()
+        if order is None or self._window is None:
+            few = max(1, min(2 * PIECE_BYTES, memory // 2) // max(1, inputs.row_bytes))
+            bounds = [*range(0, count, few), count]
+        else:
+            bounds = self._window.bounds(count)
+        order = torch.arange(count) if order is None else order
+        wanted = min(len(self) * size, count)
+        bounds = [bound for bound in bounds if bound < wanted] + [wanted]
+        moved = None if targets is None else targets.index_select(0, order)
+        rows = read_ahead(
+            inputs,
+            order[:wanted],
+            size,
+            bounds=bounds,
+            start=skip * size,
+            forget=outgrows(inputs, memory),
+        )
+        with contextlib.closing(rows):
+            for start, batch in zip(range(skip * size, wanted, size), rows, strict=True):
+                yield batch, None if moved is None else moved[start : start + size]
+
+    def _gather(self, order: Tensor | None, skip: int) -> Generator[tuple[Tensor, Tensor | None]]:
+        """Give batches of inputs in memory."""
+        inputs, targets = cast(Tensor, self.examples.inputs), self.examples.targets
         size = self.batch_size
         ends = range(skip * size, len(self) * size, size)
         if order is None:
@@ -157,6 +222,7 @@ class Batches:
             "epoch_start": self._epoch_start,
             "order": self._order.get_state(),
             "noise": self._noise.get_state(),
+            "window": None if self._window is None else tuple(self._window),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -169,3 +235,5 @@ class Batches:
         self._epoch_start = state["epoch_start"]
         self._order.set_state(state["order"])
         self._noise.set_state(state["noise"])
+        window = state.get("window")
+        self._window = None if window is None else Window(*window)

@@ -146,7 +146,7 @@ def fit_categories(examples: Examples, train: Indices) -> Examples:
     schema = examples.schema
     if all(column.kind == "number" for column in schema.columns):
         return examples
-    inputs = examples.inputs.clone()
+    inputs = examples.inputs[:].clone()
     columns = list(schema.columns)
     for place, column in enumerate(columns):
         if column.kind == "number":

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..core.errors import UsageError
+from ._stream import DiskRows, Inputs, chunks
 
 Kind = Literal["images", "table", "tensor"]
 TargetKind = Literal["class", "number"]
@@ -101,9 +102,12 @@ class Schema:
 class Examples:
     """Inputs and targets as tensors, gathered by index; never changed after they are made.
 
+    Inputs that do not fit in memory are `DiskRows`, of which a part is read at a time.
+
     Args:
         inputs: (N, ...); uint8 in [0, 255] for images (batches turn them into floats in [0, 1]),
-            float32 for tables (category columns hold their codes). May be a memory map.
+            float32 for tables (category columns hold their codes). May be a memory map, or rows
+            on disk.
         targets: (N,) int64 class indices or float32 numbers; None when they are not known.
         schema: What the columns and classes are.
         ids: One name per example, as in the user's file; None numbers them 0, 1, ...
@@ -112,7 +116,7 @@ class Examples:
         UsageError: Lengths, shapes or dtypes do not fit together.
     """
 
-    inputs: Tensor
+    inputs: Inputs
     targets: Tensor | None
     schema: Schema
     ids: tuple[str, ...] | None = None
@@ -147,16 +151,17 @@ class Examples:
         return len(self.inputs)
 
     def select(self, indices: Tensor | Sequence[int]) -> Examples:
-        """Give the examples at some positions, in that order.
+        """Give the examples at some positions, in that order; inputs on disk are not read.
 
         Args:
             indices: Positions; (M,) int64.
         """
         index = torch.as_tensor(indices, dtype=torch.int64)
         places = index.tolist() if self.ids is not None else []
+        on_disk = isinstance(self.inputs, DiskRows)
         return replace(
             self,
-            inputs=self.inputs[index],
+            inputs=self.inputs.take(index) if on_disk else self.inputs[index],
             targets=None if self.targets is None else self.targets[index],
             ids=None if self.ids is None else tuple(self.ids[i] for i in places),
         )
@@ -164,10 +169,12 @@ class Examples:
     def to(self, device: torch.device | str) -> Examples:
         """Give the examples with their tensors on a device; themselves if they are there.
 
+        Inputs on disk stay where they are: `Batches` move them batch by batch.
+
         Args:
             device: Where to.
         """
-        if self.inputs.device == torch.device(device):
+        if isinstance(self.inputs, DiskRows) or self.inputs.device == torch.device(device):
             return self
         moved = None if self.targets is None else self.targets.to(device)
         return replace(self, inputs=self.inputs.to(device), targets=moved)
@@ -185,8 +192,9 @@ class Examples:
                 digest.update(b"none")
                 continue
             digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
-            for chunk in torch.split(tensor.cpu().contiguous(), 65536):
-                digest.update(chunk.reshape(-1).view(torch.uint8).numpy().data)
+            for chunk in chunks(tensor, 65536):
+                plain = chunk.cpu().contiguous().reshape(-1)
+                digest.update(plain.view(torch.uint8).numpy().data)
         return digest.hexdigest()
 
 

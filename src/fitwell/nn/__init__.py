@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 from torch import nn as _nn
 
+from ._backprop import BACKPROP_RULES as BACKPROP_RULES
+from ._backprop import backpropagate as backpropagate
 from ._cnn import CNN as CNN
 from ._cnn import ChannelsLast as ChannelsLast
 from ._cnn import conv_norm_relu as conv_norm_relu

@@ -180,4 +180,5 @@ class LocallyConnected2d(nn.Module):
         y = torch.einsum("bkl,lok->bol", patches, self._masked().flatten(2))
         if self.bias is not None:
             y = y + self.bias.T
-        return y.reshape(len(x), self.out_channels, *self.output_size)
+        # Not len(x), which would fix the batch of an exported model.
+        return y.reshape(x.shape[0], self.out_channels, *self.output_size)

@@ -9,17 +9,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, Self, final
+from typing import Any, Protocol, Self, final
 
 import torch
 from torch import Tensor, nn
 
 from ..core.errors import UsageError
 
-# Rows that statistics are summed over at a time, to bound the float64 copy.
-_CHUNK = 65536
+# Values that statistics are summed over at a time, to bound the float64 copy.
+_CHUNK_VALUES = 2**21
 # Spread relative to the mean below which a float32 column holds one value and rounding.
 _CONSTANT = 1e-7
+
+
+class _Rows(Protocol):
+    """A tensor, or rows on disk, which give a tensor when they are cut."""
+
+    @property
+    def shape(self) -> Sequence[int]: ...
+    @property
+    def ndim(self) -> int: ...
+    @property
+    def dtype(self) -> torch.dtype: ...
+    @property
+    def device(self) -> torch.device: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, key: Any, /) -> Tensor: ...
 
 
 def _check_scale(owner: str, mean: Sequence[float], std: Sequence[float]) -> None:
@@ -41,14 +56,15 @@ def _check_scale(owner: str, mean: Sequence[float], std: Sequence[float]) -> Non
             )
 
 
-def _chunks(values: Tensor) -> Iterator[Tensor]:
+def _chunks(values: _Rows) -> Iterator[Tensor]:
     """Give the values in float64, some rows at a time; bytes count as numbers in [0, 1]."""
     unit = 255.0 if values.dtype == torch.uint8 else 1.0
-    for start in range(0, len(values), _CHUNK):
-        yield values[start : start + _CHUNK].to(torch.float64) / unit
+    rows = max(1, _CHUNK_VALUES // max(1, math.prod(values.shape[1:])))
+    for start in range(0, len(values), rows):
+        yield values[start : start + rows].to(torch.float64) / unit
 
 
-def _mean_std(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _mean_std(values: _Rows) -> tuple[Tensor, Tensor, Tensor]:
     """Mean, standard deviation and count of the values of each column (axis 1) that are not NaN."""
     columns = values.shape[1]
     count = torch.zeros(columns, dtype=torch.float64, device=values.device)
@@ -101,7 +117,7 @@ class Normalize(nn.Module):
         self.register_buffer("std", torch.tensor(list(std), dtype=torch.float32))
 
     @classmethod
-    def fit(cls, inputs: Tensor) -> Self:
+    def fit(cls, inputs: _Rows) -> Self:
         """Take mean and standard deviation from training inputs; a constant one is divided by 1.
 
         Args:
@@ -289,9 +305,7 @@ class TableEncoder(nn.Module):
             )
 
     @classmethod
-    def fit(
-        cls, inputs: Tensor, cardinalities: Sequence[int], *, clip: float | None = None
-    ) -> Self:
+    def fit(cls, inputs: _Rows, cardinalities: Sequence[int], *, clip: float | None = None) -> Self:
         """Take the statistics of every column from training inputs.
 
         Args:
@@ -313,15 +327,17 @@ class TableEncoder(nn.Module):
             )
         numbers = [column for column, size in enumerate(cardinalities) if not size]
         for column, size in enumerate(cardinalities):
-            codes = inputs[:, column]
-            if size and len(codes) and not bool(((codes >= 0) & (codes < size)).all()):
+            codes = inputs[:, column] if size else torch.empty(0)
+            if len(codes) and not bool(((codes >= 0) & (codes < size)).all()):
                 raise UsageError(
                     f"TableEncoder.fit: `cardinalities` must exceed every code; got {size} for"
                     f" column {column} with codes from {codes.min():g} to {codes.max():g}."
                     " Count code 0 (missing or unseen) as well."
                 )
-        values = inputs[:, numbers]
-        infinite = values.isinf().any(0)
+        values = inputs[:, numbers] if len(numbers) < len(cardinalities) else inputs
+        infinite = torch.zeros(len(numbers), dtype=torch.bool, device=inputs.device)
+        for chunk in _chunks(values):
+            infinite |= chunk.isinf().any(0)
         if bool(infinite.any()):
             raise UsageError(
                 "TableEncoder.fit: `inputs` must not be infinite; got infinity in column"

@@ -1,28 +1,25 @@
-"""The lower half of the page: where the model is wrong."""
+"""The lower half of the page of a classifier: what is taken for what, how often, how surely."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 import math
-import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from ._figures import bars, heatmap, histogram, scatter
-from ._numbers import count, percent, plain, short
+from ._examples import errors
+from ._model_figures import heatmap
+from ._numbers import count, percent, plain
 from ._records import Records, mapping, number, sequence
+from ._reliability import reliability_card
 from ._sections import share_text
 from ._templates import figure
 
-_TABLE_CLASSES: Final = 20
+TABLE_CLASSES: Final = 20
+"""Classes up to which a matrix or a balance is shown class by class."""
+_NARROW_CLASSES: Final = 12
 _LISTED_CLASSES: Final = 100
 _LISTED_PAIRS: Final = 8
-_PICTURES: Final = 24
-_PICTURE_BYTES: Final = 900_000
-"""Pictures of a page together, as base64; the page must stay small enough to mail."""
-_PNG: Final = b"\x89PNG\r\n\x1a\n"
-_SMALL_PICTURE: Final = 64
+_ALL_PAIRS: Final = 200
 
 
 def classification(records: Records) -> dict[str, Any] | None:
@@ -34,67 +31,31 @@ def classification(records: Records) -> dict[str, Any] | None:
     evaluation = records.evaluation
     confusion = _matrix(evaluation.get("confusion"))
     classes = _per_class(evaluation)
-    examples = _examples(evaluation)
-    if not (confusion or classes or examples):
+    wrong = errors(records) if evaluation.get("regression") is None else None
+    if not (confusion or classes or wrong):
         return None
-    names = _names(records, len(confusion) or len(classes))
+    names = class_names(records, len(confusion) or len(classes))
+    pairs = _pairs(confusion, names)
     return {
-        "part": {"valid": "validation"}.get(plain(evaluation.get("part")), "test"),
+        "part": records.part,
         "confusion": _confusion(confusion, names) if confusion else None,
-        "pairs": _pairs(confusion, names),
+        "pairs": pairs[:_LISTED_PAIRS],
+        "all_pairs": pairs[:_ALL_PAIRS] if len(confusion) > TABLE_CLASSES else [],
         "errors": _error_count(confusion),
         "classes": classes[:_LISTED_CLASSES],
         "more_classes": max(0, len(classes) - _LISTED_CLASSES),
-        "pictures": [example for example in examples if example["picture"]],
-        "listed": [example for example in examples if not example["picture"]],
+        "wrong": wrong,
+        "calibration": reliability_card(records),
     }
 
 
-def regression(records: Records) -> dict[str, Any] | None:
-    """Show predictions against truth and the residuals; None if there are none.
+def class_names(records: Records, size: int) -> list[str]:
+    """Give the names of the classes; their numbers where they have none.
 
     Args:
         records: Records of the run.
+        size: Number of classes.
     """
-    points = mapping(records.evaluation.get("regression"))
-    pairs = zip(sequence(points.get("target")), sequence(points.get("prediction")), strict=False)
-    known = [(number(true), number(guess)) for true, guess in pairs]
-    found = [(true, guess) for true, guess in known if true is not None and guess is not None]
-    if not found:
-        return None
-    targets, guesses = [pair[0] for pair in found], [pair[1] for pair in found]
-    rest = [guess - true for true, guess in found]
-    name = plain(mapping(records.run.get("schema")).get("target_name", "target"))
-    half = statistics.median(abs(value) for value in rest)
-    mean = math.fsum(rest) / len(rest)
-    return {
-        "part": {"valid": "validation"}.get(plain(records.evaluation.get("part")), "test"),
-        "count": count(len(found)),
-        "scatter": figure(
-            scatter(
-                targets,
-                guesses,
-                title=f"Predicted against true {name}",
-                x_label=f"true {name}",
-                y_label=f"predicted {name}",
-                diagonal=True,
-            )
-        ),
-        "residuals": figure(
-            histogram(
-                rest,
-                title="Histogram of the residuals",
-                x_label="predicted − true",
-                bins=math.ceil(2 * len(rest) ** (1 / 3)),
-                size=(360, 330),
-            )
-        ),
-        "facts": f"Half of the predictions are within {short(half)};"
-        f" the mean error is {short(mean)}.",
-    }
-
-
-def _names(records: Records, size: int) -> list[str]:
     names = sequence(records.evaluation.get("class_names"))
     names = names or sequence(mapping(records.run.get("schema")).get("class_names"))
     found = [plain(name) for name in names[:size]]
@@ -107,18 +68,24 @@ def _matrix(value: Any) -> list[list[int]]:
 
 
 def _confusion(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> dict[str, Any]:
-    if len(matrix) > _TABLE_CLASSES:
+    wide = len(matrix) > _NARROW_CLASSES
+    if len(matrix) > TABLE_CLASSES:
         shares = [[_shade(n, sum(row)) for n in row] for row in matrix]
         svg = heatmap(
-            shares, title="Confusion matrix", x_label="predicted class", y_label="true class"
+            shares,
+            title="Confusion matrix",
+            x_label="predicted class",
+            y_label="true class",
+            diagonal=True,
+            size=(460, 430),
         )
-        return {"svg": figure(svg), "rows": [], "names": []}
+        return {"svg": figure(svg), "rows": [], "names": [], "wide": False}
     rows = []
     for true, row in enumerate(matrix):
         total = sum(row)
         cells = [_cell(true, guess, n, total, names) for guess, n in enumerate(row)]
         rows.append({"name": names[true], "cells": cells, "total": count(total)})
-    return {"svg": None, "rows": rows, "names": list(names)}
+    return {"svg": None, "rows": rows, "names": list(names), "wide": wide}
 
 
 def _shade(n: int, total: int) -> float:
@@ -154,7 +121,7 @@ def _pairs(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> list[dict[s
             "share": share_text(n, sum(matrix[true])),
             "width": f"{100 * n / worst:.0f}%",
         }
-        for n, true, guess in wrong[:_LISTED_PAIRS]
+        for n, true, guess in wrong
     ]
 
 
@@ -195,57 +162,3 @@ def _recall_interval(item: Mapping[str, Any]) -> tuple[float | None, float | Non
     if len(ends) != 2:
         ends = (item.get("recall_low"), item.get("recall_high"))
     return number(ends[0]), number(ends[1])
-
-
-def balance(records: Records) -> dict[str, Any] | None:
-    """Draw the examples of each class: of the training part if recorded, else as evaluated.
-
-    Args:
-        records: Records of the run.
-    """
-    recorded = mapping(mapping(records.run.get("data")).get("balance")).get("train")
-    part, sizes = "training", [number(size) or 0.0 for size in sequence(recorded)]
-    names = _names(records, len(sizes))
-    if not sizes:
-        classes = [mapping(item) for item in sequence(records.evaluation.get("per_class"))]
-        part = {"valid": "validation"}.get(plain(records.evaluation.get("part")), "test")
-        sizes = [number(item.get("support")) or 0.0 for item in classes]
-        names = [plain(item.get("name")) for item in classes]
-    if not 1 < len(sizes) <= _TABLE_CLASSES or not any(sizes):
-        return None
-    svg = bars(names, sizes, title="Examples of each class", x_label="examples")
-    return {"title": f"Class balance, {part} part", "svg": figure(svg)}
-
-
-def _examples(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
-    found, budget = [], _PICTURE_BYTES
-    for item in map(mapping, sequence(evaluation.get("examples"))[:_PICTURES]):
-        picture, size = _picture(item.get("picture"))
-        if len(picture) > budget:
-            picture = ""
-        budget -= len(picture)
-        probability = number(item.get("probability"))
-        found.append(
-            {
-                "id": plain(item.get("id")),
-                "target": plain(item.get("target")),
-                "prediction": plain(item.get("prediction")),
-                "probability": "" if probability is None else percent(probability),
-                "picture": picture,
-                "pixels": 0 < size <= _SMALL_PICTURE,
-            }
-        )
-    return found
-
-
-def _picture(value: Any) -> tuple[str, int]:
-    """Give the base64 text of a PNG and its width; an empty text if it is anything else."""
-    if not isinstance(value, str):
-        return "", 0
-    try:
-        content = base64.b64decode(value, validate=True)
-    except (binascii.Error, ValueError):
-        return "", 0
-    if not content.startswith(_PNG) or len(content) < 24:
-        return "", 0
-    return value, int.from_bytes(content[16:20], "big")

@@ -11,15 +11,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import TYPE_CHECKING, Final, Literal, final
 
+from ._numbers import short
 from ._svg import INK, MUTED, PAPER, SERIES, Size, to_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_HEAT_RGB: Final = (0.16, 0.5, 0.84)
 _MAX_POINTS: Final = 500
+_MAX_WORDS: Final = 40
+"""Bars that are read out to those who cannot see them."""
 
 SIZE: Final[Size] = (360, 230)
 """Width and height of a figure unless it is told otherwise."""
@@ -51,6 +54,7 @@ def curves(
     *,
     title: str,
     x_label: str = "",
+    y_label: str = "",
     log_y: bool = False,
     percent: bool = False,
     mark: tuple[float, float, str] | None = None,
@@ -65,6 +69,7 @@ def curves(
         lines: The lines; later ones are drawn on top.
         title: What the figure shows, for those who cannot see it.
         x_label: Name of the horizontal axis.
+        y_label: Name of the vertical axis.
         log_y: Use a logarithmic height; ignored unless every height is positive.
         percent: Heights are shares; write them as percent.
         mark: Position, height and words of one point to point out.
@@ -93,44 +98,9 @@ def curves(
             axes.legend(loc="lower left", bbox_to_anchor=(0, 1.02), ncols=4, labelcolor=INK)
         axes.locator_params(axis="x", integer=True)
         axes.set_xlabel(x_label)
-
-    return to_svg(draw, title, size)
-
-
-def heatmap(
-    values: Sequence[Sequence[float]],
-    /,
-    *,
-    title: str,
-    x_label: str = "",
-    y_label: str = "",
-    size: Size = (360, 330),
-) -> str:
-    """Draw a matrix too large for a table, such as the confusion of a hundred classes.
-
-    Args:
-        values: Rows of numbers between 0 and 1; others are clipped.
-        title: What the figure shows, for those who cannot see it.
-        x_label: Meaning of the columns.
-        y_label: Meaning of the rows.
-        size: Width and height.
-    """
-
-    def draw(axes: Axes) -> None:
-        import numpy as np
-
-        alpha = np.clip(np.asarray(values, dtype=float), 0, 1)
-        image = np.zeros((*alpha.shape, 4))
-        image[..., :3] = _HEAT_RGB
-        image[..., 3] = alpha
-        axes.grid(visible=False)
-        axes.imshow(image, interpolation="none", aspect="auto")
-        for side in ("top", "right", "left"):
-            axes.spines[side].set_visible(True)
-        axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
 
-    return to_svg(draw, title, size)
+    return to_svg(draw, title, size, "; ".join(filter(None, map(_line_words, lines))))
 
 
 def scatter(
@@ -142,6 +112,7 @@ def scatter(
     x_label: str = "",
     y_label: str = "",
     diagonal: bool = False,
+    level: float | None = None,
     size: Size = (360, 330),
 ) -> str:
     """Draw points, such as predictions against true values.
@@ -153,6 +124,7 @@ def scatter(
         x_label: Name of the horizontal axis.
         y_label: Name of the vertical axis.
         diagonal: Draw the line of equal position and height, and give both axes one range.
+        level: Draw a line across at this height, such as 0 under residuals.
         size: Width and height.
     """
 
@@ -160,15 +132,19 @@ def scatter(
         if diagonal and x and y:
             low, high = min(*x, *y), max(*x, *y)
             axes.plot([low, high], [low, high], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+        if level is not None:
+            axes.axhline(level, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
         axes.plot(
             x, y, linestyle="none", marker="o", markersize=4, markeredgewidth=0,
             color=SERIES[0], alpha=0.45,
         )  # fmt: skip
         axes.grid(visible=True, axis="both")
+        axes.locator_params(nbins=6)
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
 
-    return to_svg(draw, title, size)
+    ends = f"{x_label or 'x'} {_range(x)}; {y_label or 'y'} {_range(y)}"
+    return to_svg(draw, title, size, f"{len(x)} points; {ends}" if x and y else "")
 
 
 def histogram(
@@ -177,6 +153,7 @@ def histogram(
     *,
     title: str,
     x_label: str = "",
+    y_label: str = "count",
     bins: int = 30,
     size: Size = SIZE,
 ) -> str:
@@ -186,6 +163,7 @@ def histogram(
         values: The values.
         title: What the figure shows, for those who cannot see it.
         x_label: Name of the horizontal axis.
+        y_label: Name of the vertical axis.
         bins: Number of intervals.
         size: Width and height.
     """
@@ -195,10 +173,14 @@ def histogram(
         if values and min(values) < 0 < max(values):
             axes.axvline(0, color=INK, linewidth=1)
         axes.set_xlabel(x_label)
-        axes.set_ylabel("count")
+        axes.set_ylabel(y_label)
+        axes.locator_params(axis="x", nbins=6)
         axes.locator_params(axis="y", integer=True)
 
-    return to_svg(draw, title, size)
+    words = (
+        f"{len(values)} values {_range(values)}, median {short(median(values))}" if values else ""
+    )
+    return to_svg(draw, title, size, words)
 
 
 def bars(
@@ -208,6 +190,7 @@ def bars(
     *,
     title: str,
     x_label: str = "",
+    y_label: str = "",
     intervals: Sequence[tuple[float, float]] | None = None,
     size: Size | None = None,
 ) -> str:
@@ -218,6 +201,7 @@ def bars(
         values: Length of each bar, as many.
         title: What the figure shows, for those who cannot see it.
         x_label: Meaning of the lengths.
+        y_label: Meaning of the names.
         intervals: Low and high end of each bar's error line.
         size: Width and height; grows with the number of bars when left out.
     """
@@ -242,8 +226,11 @@ def bars(
         axes.grid(visible=False, axis="y")
         axes.grid(visible=True, axis="x")
         axes.set_xlabel(x_label)
+        axes.set_ylabel(y_label)
 
-    return to_svg(draw, title, size or (SIZE[0], 56 + 19 * max(1, len(names))))
+    words = [f"{name}: {short(value)}" for name, value in zip(names, values, strict=True)]
+    shape = size or (SIZE[0], 56 + 19 * max(1, len(names)))
+    return to_svg(draw, title, shape, "; ".join(words[:_MAX_WORDS]))
 
 
 def _plot(axes: Axes, line: Line, x: list[float], y: list[float]) -> None:
@@ -296,6 +283,22 @@ def _thin(line: Line) -> tuple[list[float], list[float]]:
 def _mean(values: Sequence[float]) -> float:
     known = [value for value in values if math.isfinite(value)]
     return math.fsum(known) / len(known) if known else math.nan
+
+
+def _line_words(line: Line) -> str:
+    """Say where a line begins, ends and turns, for those who cannot see it."""
+    pairs = zip(line.x, line.y, strict=False)
+    found = [(y, x) for x, y in pairs if y is not None and math.isfinite(y)]
+    if not found or line.style == "faint":
+        return ""
+    name = f"{line.label}: " if line.label else ""
+    places = (("first", found[0]), ("lowest", min(found)), ("highest", max(found)))
+    parts = [f"{word} {short(y)} at {x:g}" for word, (y, x) in (*places, ("last", found[-1]))]
+    return name + ", ".join(parts)
+
+
+def _range(values: Sequence[float]) -> str:
+    return f"from {short(min(values))} to {short(max(values))}" if values else ""
 
 
 def _clip(name: str, length: int = 24) -> str:

@@ -1,19 +1,14 @@
-"""Numbers as people read them, and the two intervals and tests that the pages state."""
+"""Numbers as people read them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
-
-Z95: Final = 1.959963984540054
-"""97.5% point of the normal distribution: half-width of a 95% interval in standard errors."""
 
 _SHARES: Final = frozenset(
     {"accuracy", "balanced_accuracy", "error", "precision", "recall", "f1", "macro_f1"}
 )
-
-
 _METRIC_NAMES: Final = {
     "mse": "MSE",
     "rmse": "RMSE",
@@ -21,60 +16,8 @@ _METRIC_NAMES: Final = {
     "r2": "R²",
     "f1": "F1",
     "macro_f1": "macro F1",
+    "ece": "ECE",
 }
-
-
-def rmse_interval(residuals: Sequence[float]) -> tuple[float, float]:
-    """Give a 95% interval of the root mean squared error, from the spread of squared residuals.
-
-    The normal interval of the mean square, then its root; rough below some thirty residuals.
-
-    Args:
-        residuals: Prediction minus target, at least two.
-    """
-    squares = [value * value for value in residuals]
-    mean = math.fsum(squares) / len(squares)
-    variance = math.fsum((value - mean) ** 2 for value in squares) / (len(squares) - 1)
-    half = Z95 * math.sqrt(variance / len(squares))
-    return math.sqrt(max(0.0, mean - half)), math.sqrt(mean + half)
-
-
-def mcnemar(only_first: int, only_second: int) -> float:
-    """Give the exact two-sided p-value that two classifiers err equally often on the same examples.
-
-        p = min(1, 2 · P(X ≤ min(b, c))),  X binomial with b + c tries of chance 1/2
-
-    Args:
-        only_first: Examples that only the first classifier gets right (b).
-        only_second: Examples that only the second classifier gets right (c).
-
-    Source: mcnemar1947note, in the exact binomial form.
-    Checked against: SciPy, ``binomtest(b, b + c)``.
-    """
-    tries, fewer = only_first + only_second, min(only_first, only_second)
-    total = math.lgamma(tries + 1) - tries * math.log(2)
-    terms = (
-        math.exp(total - math.lgamma(hits + 1) - math.lgamma(tries - hits + 1))
-        for hits in range(fewer + 1)
-    )
-    return min(1.0, 2 * math.fsum(terms))
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Raise p-values of a family of tests so that the chance of any false alarm stays as stated.
-
-    Args:
-        p_values: One value per test.
-
-    Source: holm1979simple.
-    """
-    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
-    adjusted = [0.0] * len(p_values)
-    floor = 0.0
-    for rank, index in enumerate(order):
-        floor = max(floor, min(1.0, (len(p_values) - rank) * p_values[index]))
-        adjusted[index] = floor
-    return adjusted
 
 
 def metric_text(name: str, value: float | None) -> str:
@@ -157,6 +100,17 @@ def duration(seconds: float) -> str:
         return f"{minutes} min {rest} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min"
+
+
+def memory(size: float) -> str:
+    """Write a number of bytes.
+
+    Args:
+        size: Not negative.
+    """
+    units = ("bytes", "kB", "MB", "GB", "TB")
+    step = 0 if size < 1000 else min(4, int(math.log10(size)) // 3)
+    return f"{size / 1000**step:.{3}g} {units[step]}" if step else f"{size:.0f} bytes"
 
 
 def plain(value: Any) -> str:

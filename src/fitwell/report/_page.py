@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from ._errors import balance, classification, regression
-from ._numbers import count, duration, label, metric_label, metric_text, percent, plain, short
-from ._records import Records, mapping, number, numbers, read_records, sequence
-from ._sections import Headline, headline, learning_curves
+from ._data_section import data_section
+from ._errors import classification
+from ._numbers import count, duration, label, memory, metric_label, metric_text, plain, short
+from ._records import Records, mapping, number, numbers, read_records
+from ._residuals import residual_section
+from ._sections import Headline, curve_table, headline, learning_curves
 from ._templates import render
+
+_MEMORY: Final = ("peak_memory", "peak_device_memory")
 
 
 def render_report(run_folder: str | Path, /) -> str:
@@ -38,12 +43,12 @@ def render_report(run_folder: str | Path, /) -> str:
         notes=_notes(records),
         repeat=_repeat(records),
         curves=learning_curves(records),
+        curve_table=curve_table(records),
         classes=classification(records),
-        regression=regression(records),
+        regression=residual_section(records),
         metrics=metric_table(records),
         settings=settings_table(records),
-        data=_data(records),
-        balance=balance(records),
+        data=data_section(records),
         versions=_flat(records.run.get("versions")),
         machine=_flat(records.run.get("machine")),
         throughput=_throughput(records),
@@ -118,6 +123,10 @@ def _tiles(records: Records, top: Headline | None) -> list[tuple[str, str, str]]
     speed = _speed(records)
     if speed is not None:
         tiles.append(("throughput", count(round(speed)), "examples per second"))
+    peak, device = (number(result.get(key)) for key in _MEMORY)
+    if peak is not None:
+        small = f"and {memory(device)} on the GPU" if device is not None else "of the process"
+        tiles.append(("peak memory", memory(peak), small))
     return tiles
 
 
@@ -134,7 +143,7 @@ def _notes(records: Records) -> list[str]:
     done = records.epochs[-1]["epoch"] if records.epochs else 0
     planned = number(mapping(records.settings().get("optimization")).get("epochs"))
     so_far = f" after epoch {done}" + (f" of {planned:.0f}" if planned else "") if done else ""
-    folder = records.name
+    folder = shlex.quote(records.opened)
     if records.status == "running":
         notes.append(
             f"This run was still training, or was killed{so_far}. The numbers are the latest"
@@ -152,11 +161,14 @@ def _notes(records: Records) -> list[str]:
         )
     if not records.epochs:
         notes.append("No epoch was completed, so there are no learning curves per epoch.")
-    if not records.evaluation:
-        notes.append(
-            "The run was not evaluated yet, so its errors are not shown."
-            f" Evaluate it with: fitwell evaluate {folder}"
-        )
+    parts = (
+        (records.evaluation, "evaluation.json", "errors and calibration (evaluation.json)"),
+        (records.data, "data.json", "pictures or ranges of the training data (data.json)"),
+    )
+    missing = [words for found, name, words in parts if not found and name not in records.damaged]
+    if missing:
+        when = "" if records.result else " Training records them when it ends."
+        notes.append(f"Not recorded, so not shown: {' and '.join(missing)}.{when}")
     notes += [f"{name} is damaged and was left out." for name in records.damaged]
     return notes
 
@@ -173,43 +185,18 @@ def _repeat(records: Records) -> dict[str, Any]:
         ("fitwell", run.get("fitwell") or versions.get("fitwell")),
         ("torch", versions.get("torch")),
     ]
+    folder = shlex.quote(records.opened)
+    more = [("train with the same settings, in a new run", f"fitwell train --like {folder}")]
+    if records.status in ("running", "stopped", "failed"):
+        more.append(("go on from the last checkpoint", f"fitwell resume {folder}"))
+    if records.result:
+        more.append(("measure again", f"fitwell evaluate {folder}"))
+        more.append(("answer for new data", f"fitwell predict {folder} NEW_DATA"))
     return {
         "command": plain(run["command"]) if run.get("command") else "",
+        "more": more,
         "facts": [(name, plain(value)) for name, value in facts if value is not None],
     }
-
-
-def _data(records: Records) -> dict[str, Any]:
-    data, schema = mapping(records.run.get("data")), mapping(records.run.get("schema"))
-    counts = {name: int(value) for name, value in numbers(data.get("counts")).items()}
-    total = sum(counts.values())
-    names = sequence(schema.get("class_names"))
-    facts = [
-        ("source", data.get("source")),
-        ("split", data.get("how")),
-        ("kind", schema.get("kind")),
-        ("shape of one input", " × ".join(plain(n) for n in sequence(schema.get("input_shape")))),
-        ("target", schema.get("target_name")),
-        ("classes", f"{len(names)}: {_list_names(names)}" if names else None),
-    ]
-    return {
-        "facts": [(name, plain(value)) for name, value in facts if value],
-        "counts": [(k, count(n), percent(n / total) if n else "0%") for k, n in counts.items()],
-        "total": count(total),
-        "columns": [_column(column) for column in sequence(schema.get("columns"))],
-    }
-
-
-def _list_names(names: Any, limit: int = 20) -> str:
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(plain(name) for name in names[:limit]) + more
-
-
-def _column(column: Any) -> tuple[str, str, str]:
-    column = mapping(column)
-    categories = sequence(column.get("categories"))
-    listed = f"{len(categories)}: {_list_names(categories, 8)}" if categories else ""
-    return plain(column.get("name")), plain(column.get("kind")), listed
 
 
 def _throughput(records: Records) -> list[tuple[str, str]]:
@@ -227,4 +214,9 @@ def _throughput(records: Records) -> list[tuple[str, str]]:
     steps = number(result.get("steps"))
     if steps and seconds:
         rows.append(("steps per second", short(steps / seconds)))
+    names = ("peak memory of the process", "peak memory on the GPU")
+    for name, key in zip(names, _MEMORY, strict=True):
+        size = number(result.get(key))
+        if size is not None:
+            rows.append((name, memory(size)))
     return rows

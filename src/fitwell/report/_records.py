@@ -25,39 +25,27 @@ Part = Literal["train", "valid", "test"]
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Predictions:
-    """What a run predicted for each test example.
-
-    Args:
-        ids: Id of each example, as text.
-        target: True class or number.
-        prediction: Predicted class or number.
-    """
-
-    ids: tuple[str, ...]
-    target: tuple[Any, ...]
-    prediction: tuple[Any, ...]
-
-
-@final
-@dataclass(frozen=True, kw_only=True)
 class Records:
     """All records of one run that a page can show.
 
     Args:
         folder: Folder of the run.
+        opened: The folder as it was named by who opened it.
         run: Content of ``run.json``.
         result: Content of ``result.json``; empty while the run is not finished.
         evaluation: Content of ``evaluation.json``; empty if the run was not evaluated.
+        data: Content of ``data.json``; empty if the data was not described.
         epochs: Epoch records, ascending; the last one wins where a resumed run repeats an epoch.
         steps: Step records, likewise.
         damaged: Names of the records that are there but cannot be read.
     """
 
     folder: Path
+    opened: str
     run: Mapping[str, Any]
     result: Mapping[str, Any] = field(default_factory=dict)
     evaluation: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
     epochs: tuple[Mapping[str, Any], ...] = ()
     steps: tuple[Mapping[str, Any], ...] = ()
     damaged: tuple[str, ...] = ()
@@ -71,6 +59,11 @@ class Records:
     def status(self) -> str:
         """What ``run.json`` says: finished, running, stopped or failed."""
         return str(self.run.get("status", "unknown"))
+
+    @property
+    def part(self) -> str:
+        """The part that the errors are of, as words."""
+        return {"valid": "validation"}.get(str(self.evaluation.get("part")), "test")
 
     @property
     def model(self) -> str:
@@ -148,17 +141,20 @@ def read_records(folder: str | Path) -> Records:
     Raises:
         RunError: It is not a run folder, was written by a newer fitwell, or holds no training yet.
     """
-    folder = Path(folder).resolve()
+    opened, folder = str(folder), Path(folder).resolve()
     run = _read_run(folder)
     damaged: list[str] = []
     result = _read_object(folder / "result.json", damaged)
     evaluation = _read_object(folder / "evaluation.json", damaged)
+    data = _read_object(folder / "data.json", damaged)
     lines = _read_lines(folder / "metrics.jsonl", damaged)
     records = Records(
         folder=folder,
+        opened=opened,
         run=run,
         result=result,
         evaluation=evaluation,
+        data=data,
         epochs=_latest(lines, "epoch"),
         steps=_latest(lines, "step"),
         damaged=tuple(damaged),
@@ -166,33 +162,9 @@ def read_records(folder: str | Path) -> Records:
     if not (records.result or records.epochs or records.steps):
         raise RunError(
             f"report: nothing was trained yet in {str(folder)!r}; it has no metrics."
-            f" Run `fitwell resume {folder}` first."
+            f" Run `fitwell resume {opened}` first."
         )
     return records
-
-
-def read_predictions(folder: Path) -> Predictions | None:
-    """Read ``predictions_test.npz`` of a run; None if it is missing or cannot be read.
-
-    Args:
-        folder: Folder of the run.
-    """
-    import numpy as np
-
-    try:
-        with np.load(folder / "predictions_test.npz", allow_pickle=False) as file:
-            ids, target, prediction = (file[key] for key in ("ids", "target", "prediction"))
-    except (OSError, ValueError, KeyError, EOFError):
-        return None
-    if not (ids.ndim == target.ndim == prediction.ndim == 1):
-        return None
-    if not (len(ids) == len(target) == len(prediction)):
-        return None
-    return Predictions(
-        ids=tuple(str(name) for name in ids.tolist()),
-        target=tuple(target.tolist()),
-        prediction=tuple(prediction.tolist()),
-    )
 
 
 def number(value: Any) -> float | None:

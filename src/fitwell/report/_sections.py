@@ -9,10 +9,13 @@ from typing import Any, final
 
 from ..core.intervals import wilson_interval
 from ._figures import Line, curves
-from ._numbers import count, metric_label, metric_text, percent, rmse_interval, short
+from ._numbers import count, metric_label, metric_text, percent, short
 from ._records import LOWER_IS_BETTER, Part, Records, mapping, number, numbers, sequence
+from ._significance import rmse_interval
 from ._templates import figure
 
+_CURVE_ROWS = 200
+_PART_WORDS = {"train": "training", "valid": "validation", "test": "test"}
 _INTERVAL_MATCH = 0.01
 """The listed points are the whole part if they reproduce the recorded metric this closely."""
 
@@ -49,8 +52,7 @@ class Headline:
     @property
     def title(self) -> str:
         """Such as "Test accuracy"."""
-        part = {"train": "Training", "valid": "Validation", "test": "Test"}[self.part]
-        return f"{part} {self.words}"
+        return f"{_PART_WORDS[self.part].capitalize()} {self.words}"
 
     @property
     def interval_text(self) -> str:
@@ -135,6 +137,40 @@ def learning_curves(records: Records) -> list[dict[str, Any]]:
     """
     drawn = [_loss(records), _metric(records), _lr(records)]
     return [item for item in drawn if item is not None]
+
+
+def curve_table(records: Records) -> dict[str, Any] | None:
+    """Give the curves as a table, a row per epoch; of long trainings every so many epochs.
+
+    Args:
+        records: Records of the run.
+    """
+    columns = list(
+        dict.fromkeys(
+            (part, name)
+            for row in records.epochs
+            for part in ("train", "valid")
+            for name in numbers(row.get(part))
+        )
+    )
+    if not columns:
+        return None
+    every = math.ceil(len(records.epochs) / _CURVE_ROWS)
+    last = len(records.epochs) - 1
+    return {
+        "names": [f"{_PART_WORDS[part]} {metric_label(name)}" for part, name in columns],
+        "rows": [
+            {
+                "epoch": count(row["epoch"]),
+                "best": row["epoch"] == records.best_epoch,
+                "cells": [
+                    metric_text(name, numbers(row.get(part)).get(name)) for part, name in columns
+                ],
+            }
+            for place, row in enumerate(records.epochs)
+            if place % every == 0 or place == last or row["epoch"] == records.best_epoch
+        ],
+    }
 
 
 def epoch_line(records: Records, part: Part, metric: str, **looks: Any) -> Line | None:

@@ -73,20 +73,21 @@ _RC: Final[dict[str, Any]] = {
 Size = tuple[int, int]
 
 
-def to_svg(draw: Callable[[Axes], None], title: str, size: Size) -> str:
+def to_svg(draw: Callable[[Axes], None], title: str, size: Size, description: str = "") -> str:
     """Draw on fresh axes and give the SVG.
 
     Args:
         draw: Draws on the axes it is given.
         title: What the figure shows, for those who cannot see it.
         size: Width and height.
+        description: The numbers in it, for those who cannot see it.
     """
     with _style():
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(size[0] / 72, size[1] / 72), layout="constrained")
         draw(figure.add_subplot())
-        return _clean(_save(figure), title, size)
+        return _clean(_save(figure), title, size, description)
 
 
 @contextmanager
@@ -108,7 +109,7 @@ def _save(figure: Figure) -> str:
     return buffer.getvalue()
 
 
-def _clean(svg: str, title: str, size: Size) -> str:
+def _clean(svg: str, title: str, size: Size, description: str) -> str:
     """Turn matplotlib's file into a part of a page: no outer noise, own ids, CSS colours."""
     body = svg[svg.index("<defs>") : svg.rindex("</svg>")]
     body = re.sub(r"<style.*?</style>", "", body, flags=re.DOTALL)
@@ -119,11 +120,12 @@ def _clean(svg: str, title: str, size: Size) -> str:
                   lambda m: f' id="{prefix}-{m[1]}"' if m[1] in used else "", body)  # fmt: skip
     body = re.sub(r"(href=\"|url\()#", rf"\1#{prefix}-", body)
     body = re.sub(r"\s*\n\s*", "\n", body)
+    words = f"<desc>{html.escape(description)}</desc>" if description else ""
     width, height = size
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img"'
         f' aria-label="{html.escape(title)}" stroke-linejoin="round"'
-        f' font-family="{_FONT}">{body}</svg>'
+        f' font-family="{_FONT}"><title>{html.escape(title)}</title>{words}{body}</svg>'
     )
 
 
@@ -133,6 +135,7 @@ def _clean_tag(match: re.Match[str]) -> str:
     tag = re.sub(r" ?font-family: [^;\"]*;?", "", tag)
     tag = re.sub(r" transform=\"rotate\(-0 [^\"]*\"", "", tag)
     tag = re.sub(r"(?<![\w#])-?\d+\.\d{3,}", _rounded, tag)
+    tag = tag.replace("<image ", '<image image-rendering="pixelated" ')
     for stand_in, colour in _STAND_INS.items():
         tag = tag.replace(stand_in, colour)
     return tag

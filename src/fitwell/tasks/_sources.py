@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -49,7 +50,11 @@ class Source:
 
 
 def open_source(
-    source: Any, path: str | Path | None = None, reader: Mapping[str, Any] | None = None
+    source: Any,
+    path: str | Path | None = None,
+    reader: Mapping[str, Any] | None = None,
+    *,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Source:
     """Find and read what to learn from.
 
@@ -58,6 +63,7 @@ def open_source(
             path alone; or `Splits`, a pair of arrays or a map-style data set.
         path: Where the user's own data is.
         reader: Arguments for the reader; None stands for its default.
+        progress: Told how many images are decoded, of how many.
 
     Raises:
         UsageError: An argument does not fit the source.
@@ -75,7 +81,7 @@ def open_source(
         splits = _call(load_builtin, name, chosen, name)
     else:
         readers: dict[str, Callable[..., Splits]] = {
-            "images": load_images,
+            "images": _watched(progress),
             "table": load_table,
             "arrays": load_arrays,
         }
@@ -91,6 +97,10 @@ def open_source(
         path=None if place is None else str(Path(place).resolve()),
         reader=chosen,
     )
+
+
+def _watched(progress: Callable[[int, int], None] | None) -> Callable[..., Splits]:
+    return load_images if progress is None else partial(load_images, progress=progress)
 
 
 def _task_of(splits: Splits) -> SupervisedTask:

@@ -9,12 +9,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, final
 
 from torch import Tensor
 
-from ..core.errors import UsageError, missing_extra
+from ..core.errors import UsageError
 
 if TYPE_CHECKING:
     from ._trainer import Trainer
@@ -147,42 +146,3 @@ class TimeBudget:
         """
         if time.monotonic() >= self._deadline:
             trainer.stop(f"the time budget of {self.minutes:g} minutes is used up")
-
-
-@final
-class TensorBoard:
-    """Write losses and metrics as TensorBoard events.
-
-    Args:
-        folder: Where the event files go.
-
-    Raises:
-        MissingExtra: The package ``tensorboard`` is not installed.
-    """
-
-    def __init__(self, folder: str | Path) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as err:
-            raise missing_extra("TensorBoard", "tensorboard", "tensorboard") from err
-        self._writer = SummaryWriter(str(folder))
-
-    def on_epoch(self, trainer: Trainer) -> None:
-        """Write the epoch.
-
-        Args:
-            trainer: At the end of an epoch.
-        """
-        record = trainer.history.epochs[-1]
-        for part in ("train", "valid"):
-            for name, value in record[part].items():
-                self._writer.add_scalar(f"{part}/{name}", value, record["step"])
-        self._writer.add_scalar("lr", record["lr"], record["step"])
-
-    def on_fit_end(self, trainer: Trainer) -> None:
-        """Write what is left.
-
-        Args:
-            trainer: At the end.
-        """
-        self._writer.flush()

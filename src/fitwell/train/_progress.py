@@ -1,15 +1,18 @@
-"""Progress on a terminal, plain lines elsewhere; both to stderr."""
+"""Progress on a terminal or in a notebook, plain lines elsewhere."""
 
 from __future__ import annotations
 
+import html
 import sys
 import time
+from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, final
 
 if TYPE_CHECKING:
     from ._trainer import Trainer
 
 _REFRESH_SECONDS = 0.2
+_NOTEBOOK_SECONDS = 0.5  # each refresh is a message through the kernel
 _LINE_SECONDS = 1.0
 
 
@@ -17,19 +20,21 @@ _LINE_SECONDS = 1.0
 class Progress:
     """Show how far training is, how fast, and what the last epoch measured.
 
-    On a terminal one bar is kept up to date, with rate and remaining time; elsewhere a line is
-    written per epoch, at most one a second.
+    On a terminal and in a notebook one bar is kept up to date, with rate and remaining time;
+    elsewhere a line is written per epoch, at most one a second.
 
     Args:
-        stream: Where to write; stderr by default.
+        stream: Where to write; by default below the cell in a notebook, else stderr.
         metric: The validation metric to show besides the loss.
     """
 
     def __init__(self, stream: IO[str] | None = None, metric: str = "loss") -> None:
         self._stream = stream or sys.stderr
+        self._may_display = stream is None
         self._metric = metric
         self._bar: Any = None
         self._task: Any = None
+        self._refresh_seconds = _REFRESH_SECONDS
         self._next = 0.0
         self._started = 0.0
         self._first_step = 0
@@ -41,8 +46,14 @@ class Progress:
             trainer: At the start.
         """
         self._started, self._first_step = time.monotonic(), trainer.step
-        if not self._stream.isatty():
-            return
+        if self._may_display and in_notebook():
+            self._refresh_seconds = _NOTEBOOK_SECONDS
+            self._bar = _NotebookBar(total=trainer.total_steps, completed=trainer.step)
+            self._bar.refresh()
+        elif self._stream.isatty():
+            self._open_terminal(trainer)
+
+    def _open_terminal(self, trainer: Trainer) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
@@ -79,7 +90,7 @@ class Progress:
             return
         now = time.monotonic()
         if now >= self._next:
-            self._next = now + _REFRESH_SECONDS
+            self._next = now + self._refresh_seconds
             rate = f"{self._rate(trainer):,.4g} steps/s"
             self._bar.update(self._task, completed=trainer.step, epoch=trainer.epoch + 1, rate=rate)
             self._bar.refresh()
@@ -101,17 +112,21 @@ class Progress:
             self._write(f"epoch {trainer.epoch}  {text}  {_clock(left)} left")
 
     def on_fit_end(self, trainer: Trainer) -> None:
-        """Close the bar.
+        """Close the bar, and say why training ended early.
 
         Args:
             trainer: At the end.
         """
+        stopped = trainer.history.stopped
+        reason = f"stopped at step {trainer.step:,}: {stopped}" if stopped else ""
+        if isinstance(self._bar, _NotebookBar):
+            self._bar.note, reason = reason, ""
         if self._bar is not None:
             self._bar.update(self._task, completed=trainer.step)
             self._bar.refresh()
             self._bar.stop()
-        if trainer.history.stopped:
-            self._write(f"stopped at step {trainer.step:,}: {trainer.history.stopped}")
+        if reason:
+            self._write(reason)
 
     def _rate(self, trainer: Trainer) -> float:
         seconds = time.monotonic() - self._started
@@ -134,3 +149,63 @@ def _clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def in_notebook() -> bool:
+    """Say whether this code runs in a cell of a notebook; IPython is not imported to find out."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return any(kind.__name__ == "ZMQInteractiveShell" for kind in type(shell).__mro__)
+
+
+@final
+@dataclass(kw_only=True)
+class _NotebookBar:
+    """A bar below the cell, drawn over again in place; used as the one of the terminal is."""
+
+    total: int
+    completed: int
+    epoch: int = 1
+    rate: str = ""
+    last: str = ""
+    note: str = ""
+    _handle: Any = None
+    _started: float = 0.0
+    _first: int = 0
+
+    def __post_init__(self) -> None:
+        self._started, self._first = time.monotonic(), self.completed
+
+    def update(self, _task: Any, **news: Any) -> None:
+        """Take over what is new."""
+        for name, value in news.items():
+            setattr(self, name, value)
+
+    def refresh(self) -> None:
+        """Draw it, the first time below what the cell has shown so far."""
+        if self._handle is None:
+            from IPython.display import display
+
+            self._handle = display(self, display_id=True)  # type: ignore[no-untyped-call]
+        else:
+            self._handle.update(self)
+
+    def stop(self) -> None:
+        """Leave it as it is."""
+
+    def _words(self) -> str:
+        share = self.completed / max(self.total, 1)
+        spent = time.monotonic() - self._started
+        done = self.completed - self._first
+        left = spent / done * (self.total - self.completed) if done else 0.0
+        times = f"{_clock(spent)} < {_clock(left)}"
+        parts = (f"epoch {self.epoch}", f"{share:.0%}", self.rate, times, self.last, self.note)
+        return "  ".join(part for part in parts if part)
+
+    def _repr_html_(self) -> str:
+        bar = f'<progress value="{self.completed}" max="{max(self.total, 1)}"></progress>'
+        words = html.escape(self._words())
+        return f'<div style="font-variant-numeric: tabular-nums">{bar} {words}</div>'
+
+    def __repr__(self) -> str:
+        return self._words()

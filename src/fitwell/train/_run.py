@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import html
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -270,6 +271,16 @@ class Run:
         if (self.folder / "report.html").exists():
             lines.append(f"report   {self.folder / 'report.html'}")
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """Give what `str` says as a table, for notebooks."""
+        cells = (line.partition(" ") for line in str(self).splitlines())
+        rows = "".join(
+            f'<tr><th style="text-align: left">{html.escape(name)}</th>'
+            f'<td style="text-align: left">{html.escape(words.strip())}</td></tr>'
+            for name, _, words in cells
+        )
+        return f"<table>{rows}</table>"
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Add a line to ``metrics.jsonl``.

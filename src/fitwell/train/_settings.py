@@ -67,6 +67,7 @@ class OptimizationSettings:
         precision: Of forward passes.
         channels_last: Whether images and filters are stored channels last.
         compiled: Whether the model is compiled.
+        recompute: Whether activations are computed again in the backward pass, not kept.
         device: What it trains on.
         workers: Processes that train together, each on batches of `batch_size`.
         seed: Of initial weights, order, dropout and augmentation.
@@ -85,6 +86,7 @@ class OptimizationSettings:
     precision: Precision = "float32"
     channels_last: bool = False
     compiled: bool = False
+    recompute: bool = False
     device: str = "cpu"
     workers: int = 1
     seed: int = 0

@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, final
 
 import torch
@@ -14,14 +14,16 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..core.errors import TrainingError, UsageError
-from ..optim import Constant, Schedule
+from ..optim import Schedule
 from ._backward import backward
+from ._explain import explain_errors
 from ._history import EpochLosses, History
 from ._objective import Objective, batch_length, evaluate
 from ._observers import Observer
 from ._precision import Precision, autocast
-from ._random import random_state, restore_random
 from ._replicas import Replicas, lost_process
+from ._state import restore_state, state_of
+from ._torch_schedule import check_parts
 
 
 @final
@@ -35,7 +37,8 @@ class Trainer:
         model: Already on the device that it trains on.
         objective: ``objective(model, batch) -> (loss, logged)``.
         optimizer: Over the parameters of `model`; the rates it has now are the base rates.
-        schedule: Factor on the base rates by step.
+        schedule: Factor on the base rates by step; None leaves the rates to the optimizer, and to
+            a `TorchSchedule`.
         accumulate: Batches per step; their losses are weighted by their lengths.
         grad_clip_norm: Largest norm of all gradients together; None does not clip.
         precision: Of forward passes; weights stay as they are.
@@ -66,7 +69,7 @@ class Trainer:
         self.model = model
         self.objective = objective
         self.optimizer = optimizer
-        self.schedule = schedule or Constant()
+        self.schedule = schedule
         self.accumulate = accumulate
         self.grad_clip_norm = grad_clip_norm
         self.precision = precision
@@ -77,7 +80,7 @@ class Trainer:
         self.replicas = replicas
         forward: nn.Module = torch.compile(model) if compiled else model  # type: ignore[assignment]
         self._forward = forward if replicas is None else replicas.wrap(forward)
-        self._scaler = torch.amp.GradScaler(enabled=precision == "fp16")
+        self.scaler = torch.amp.GradScaler(enabled=precision == "fp16")
         self._base_rates = [float(group["lr"]) for group in optimizer.param_groups]
         self.history = History()
         self.healthy = True  # no error has torn a step apart
@@ -87,9 +90,10 @@ class Trainer:
         self.steps_per_epoch: int | None = None
         self.train_batches: Iterable[Any] = ()
         self.grad_norm: Tensor | None = None
-        self._losses = EpochLosses()
+        self.losses = EpochLosses()
 
     def _check(self, ema_decay: float | None) -> None:
+        check_parts(self.optimizer, self.schedule)
         if self.accumulate < 1:
             raise UsageError(f"Trainer: `accumulate` must be at least 1; got {self.accumulate}.")
         if self.grad_clip_norm is not None and not self.grad_clip_norm > 0:
@@ -113,12 +117,14 @@ class Trainer:
     @property
     def rate(self) -> float:
         """Learning rate of the first group at the next step."""
+        if self.schedule is None:
+            return float(self.optimizer.param_groups[0]["lr"])
         return self._base_rates[0] * self.schedule(self.step, self.total_steps)
 
     @property
     def within_epoch(self) -> bool:
         """Whether batches of the current epoch are still to come."""
-        return 0 < len(self._losses) != self.steps_per_epoch
+        return 0 < len(self.losses) != self.steps_per_epoch
 
     def fit(
         self,
@@ -154,7 +160,7 @@ class Trainer:
         self._notify("on_fit_start")
         self._agree()
         try:
-            with lost_process():
+            with lost_process(), explain_errors(self.model, owner="Trainer"):
                 while self.step < self.total_steps and not self.stopping:
                     self._run_epoch(train)
                     self.history.seconds = before + time.perf_counter() - started
@@ -225,21 +231,22 @@ class Trainer:
             self._agree()
             if self.step >= self.total_steps or self.stopping:
                 break
-        if not len(self._losses):
+        if not len(self.losses):
             raise UsageError("Trainer: `train` must give at least one batch; got none.")
         self._flush()
-        self._losses.seconds += time.perf_counter() - started
+        self.losses.seconds += time.perf_counter() - started
 
     def _update(self, group: list[Any]) -> None:
-        factor = self.schedule(self.step, self.total_steps)
-        for settings, rate in zip(self.optimizer.param_groups, self._base_rates, strict=True):
-            settings["lr"] = rate * factor
+        if self.schedule is not None:
+            factor = self.schedule(self.step, self.total_steps)
+            for settings, rate in zip(self.optimizer.param_groups, self._base_rates, strict=True):
+                settings["lr"] = rate * factor
         if self.replicas is None:
             loss, count = self._gradients(group)
         else:
             loss, count = self.replicas.gradients(self, group)
         self._clip_and_step()
-        self._losses.add(loss, count)
+        self.losses.add(loss, count)
         self.step += 1
 
     def _gradients(self, group: list[Any]) -> tuple[Tensor, int]:
@@ -263,17 +270,17 @@ class Trainer:
             loss: One number.
         """
         if self.precision == "fp16":
-            loss = self._scaler.scale(loss)
+            loss = self.scaler.scale(loss)
         backward(loss)
 
     def _clip_and_step(self) -> None:
         if self.grad_clip_norm is not None:
-            self._scaler.unscale_(self.optimizer)
+            self.scaler.unscale_(self.optimizer)
             parameters = self.model.parameters()
             self.grad_norm = nn.utils.clip_grad_norm_(parameters, self.grad_clip_norm)
         if self.precision == "fp16":
-            self._scaler.step(self.optimizer)
-            self._scaler.update()
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
         else:
             self.optimizer.step()
         self.optimizer.zero_grad()
@@ -286,7 +293,7 @@ class Trainer:
 
     def _flush(self, *, check: bool = True) -> None:
         """Bring pending losses over from the device."""
-        losses = self._losses.fetch()
+        losses = self.losses.fetch()
         self.history.losses += losses
         for number, loss in enumerate(losses if check else (), start=self.step - len(losses) + 1):
             if not math.isfinite(loss):
@@ -298,7 +305,7 @@ class Trainer:
 
     def recent_loss(self) -> float:
         """Give the mean loss of the last `log_every` steps of this epoch."""
-        return self._losses.recent(self._log_every)
+        return self.losses.recent(self._log_every)
 
     def _finish_epoch(self, valid: Iterable[Any] | None) -> None:
         self.epoch += 1
@@ -306,12 +313,12 @@ class Trainer:
             "epoch": self.epoch,
             "step": self.step,
             "lr": self.optimizer.param_groups[0]["lr"],
-            "train": {"loss": self._losses.mean()},
+            "train": {"loss": self.losses.mean()},
             "valid": {} if valid is None else self._measure(valid),
-            "seconds": self._losses.seconds,
-            "examples_per_second": self._losses.examples / max(self._losses.seconds, 1e-9),
+            "seconds": self.losses.seconds,
+            "examples_per_second": self.losses.examples / max(self.losses.seconds, 1e-9),
         }
-        self._losses = EpochLosses()
+        self.losses = EpochLosses()
         self.history.epochs.append(record)
         self._notify("on_epoch")
         self._agree()
@@ -327,32 +334,13 @@ class Trainer:
         for method in _methods(self.observers, event):
             method(self)
 
-    def _stateful(self) -> list[Any]:
-        return [observer for observer in self.observers if hasattr(observer, "state_dict")]
-
     def state_dict(self) -> dict[str, Any]:
         """Give everything that the rest of the training depends on, as tensors and plain data.
 
         Weights are under ``model`` and ``ema``; they are references, not copies.
         """
         self._flush()
-        own = getattr(self.train_batches, "state_dict", None)
-        return {
-            "model": self.model.state_dict(),
-            "ema": None if self.ema is None else self.ema.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self._scaler.state_dict(),
-            "batches": own() if own else None,
-            "random": random_state(),
-            "step": self.step,
-            "epoch": self.epoch,
-            "within_epoch": self._losses.state_dict(),
-            "seconds": self.history.seconds,
-            "epochs": self.history.epochs,
-            "observers": {
-                type(observer).__name__: observer.state_dict() for observer in self._stateful()
-            },
-        }
+        return state_of(self)
 
     def load_state_dict(self, state: dict[str, Any], train: Iterable[Any]) -> None:
         """Go on from a saved state, before `fit` is called with the same arguments as then.
@@ -364,23 +352,7 @@ class Trainer:
         Raises:
             UsageError: The state has an average of the weights and this trainer has none.
         """
-        if (state["ema"] is None) != (self.ema is None):
-            raise UsageError("Trainer: `ema_decay` must be set as it was when the state was saved.")
-        self.model.load_state_dict(state["model"])
-        if self.ema is not None:
-            self.ema.load_state_dict(state["ema"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self._scaler.load_state_dict(state["scaler"])
-        if state["batches"] is not None:
-            train.load_state_dict(state["batches"])  # type: ignore[attr-defined]
-        self.step, self.epoch = state["step"], state["epoch"]
-        self._losses.load_state_dict(state["within_epoch"])
-        self.history.seconds = state["seconds"]
-        self.history.epochs = list(state["epochs"])
-        for observer in self._stateful():
-            if type(observer).__name__ in state["observers"]:
-                observer.load_state_dict(state["observers"][type(observer).__name__])
-        restore_random(state["random"])
+        restore_state(self, state, train)
 
 
 def _grouped(batches: Iterable[Any], size: int) -> Iterator[list[Any]]:
@@ -391,7 +363,10 @@ def _grouped(batches: Iterable[Any], size: int) -> Iterator[list[Any]]:
 
 
 def _steps(train: Iterable[Any], accumulate: int) -> int | None:
-    return math.ceil(len(train) / accumulate) if isinstance(train, Sized) else None
+    try:
+        return math.ceil(len(train) / accumulate)  # type: ignore[arg-type]
+    except TypeError:  # also of a loader whose data set has no length
+        return None
 
 
 def _methods(observers: Iterable[Observer], event: str) -> list[Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from ..core.files import finite, write_text
-from ..core.text import shorten, table
+from ..core.text import aligned, shorten
 from ..report import Comparison, compare_runs, render_comparison
 
 if TYPE_CHECKING:
@@ -45,9 +45,9 @@ class CompareResult:
             [f"{row.section}: {row.name}", *(shorten(value, _CELL) for value in row.values)]
             for row in found.settings
         ]
-        parts = [table(["setting", *found.names], rows) if rows else "The settings are the same."]
+        parts = [aligned(["setting", *found.names], rows) if rows else "The settings are the same."]
         rows = [[f"{row.part} {row.metric}", *row.texts] for row in found.metrics]
-        parts.append(table(["metric", *found.names], rows))
+        parts.append(aligned(["metric", *found.names], rows))
         parts += [*map(str, found.paired), *found.warnings]
         if self.path is not None:
             parts.append(f"Page: {self.path}")
@@ -59,8 +59,10 @@ def compare(
 ) -> CompareResult:
     """Put runs side by side: the settings that differ, all metrics, and a page with their curves.
 
-    Where two classifiers predicted the same test examples, an exact McNemar test says whether
-    chance in the choice of examples may explain the difference; it says nothing about seeds.
+    Where two runs predicted the same test examples, a paired test says whether chance in the choice
+    of examples may explain the difference (exact McNemar for classes, Wilcoxon signed-rank of the
+    squared errors for numbers), and a paired bootstrap how large it may be. Both say nothing about
+    seeds.
 
     Args:
         runs: Folders of at least two runs; each other one is tested against the first.

@@ -10,7 +10,7 @@ from typing import Any, final
 from ..core.catalog import Entry, methods
 from ..core.errors import RunError
 from ..core.runs import RunFiles, find_runs, read_run
-from ..core.text import shorten, table
+from ..core.text import aligned, shorten
 
 
 @final
@@ -50,7 +50,7 @@ class RunList:
             middle = (facts["run"], facts["task"], model, facts["status"], facts["epochs"])
             rows.append((*middle, best, facts["date"]))
         header = ("run", "task", "model", "status", "epochs", "valid", "date")
-        return "\n".join([table(header, rows, right="epochs"), *notes])
+        return "\n".join([aligned(header, rows, right="epochs"), *notes])
 
 
 def _summary(run: RunFiles) -> dict[str, Any]:
@@ -108,7 +108,7 @@ class MethodList:
         ]
         if not rows:
             return "No methods here."
-        return table(("method", "what it does", "source"), rows)
+        return aligned(("method", "what it does", "source"), rows)
 
 
 def list_methods(family: str | None = None, /) -> MethodList:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import io
-from typing import Any
+import math
+import resource
+import sys
+from collections.abc import Sequence
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -12,18 +14,21 @@ from torch import Tensor
 
 from ..core.files import atomic_path, write_json
 from ..data import Batches, Examples, Splits
-from ..metrics import Classification
+from ..metrics import Classification, calibration
 from ..tasks import SupervisedTask
-from ..train import Run, Trainer, outputs_of
+from ..train import Run, Trainer
+from ._data_card import png, write_data_card
 
-_PICTURES = 24  # worst errors shown in the report
-_POINTS = 2_000  # of a regression, shown in the report
+_WORST: Final = 24  # errors shown in the report
+_SIDE: Final = 96  # pixels of their pictures
+_CELLS: Final = 12  # columns of their rows
+_POINTS: Final = 2_000  # of a regression, shown in the report
 
 
 def measure(
     run: Run, task: SupervisedTask, splits: Splits, trainer: Trainer, best_epoch: int
 ) -> None:
-    """Measure the kept weights on all parts, and write the run's records.
+    """Measure the kept weights on all parts, each in one pass, and write the run's records.
 
     Args:
         run: The run.
@@ -32,13 +37,16 @@ def measure(
         trainer: Holds the kept weights.
         best_epoch: The epoch they are from; 0 if no epoch was measured.
     """
-    device = run.settings.optimization.device
+    device = trainer.device
     batch_size = max(run.settings.optimization.batch_size, 256)
+    last = "valid" if splits.test is None else "test"
     scores: dict[str, Any] = {"test": {}}
     for name, part in splits.parts().items():
         batches = Batches(part.to(device), batch_size, device=device)
-        scores[name] = trainer.evaluate(batches)
-    last = "valid" if splits.test is None else "test"
+        if name == last:
+            scores[name], outputs = evaluate_with_outputs(trainer, batches)
+        else:
+            scores[name] = trainer.evaluate(batches)
     records = trainer.history.epochs
     examples = len(splits.train) * trainer.step / max(trainer.steps_per_epoch or 1, 1)
     training_seconds = sum(record["seconds"] for record in records)
@@ -56,17 +64,49 @@ def measure(
         / max(training_seconds or trainer.history.seconds, 1e-9),
         "best_epoch": best_epoch,
         "skipped": int(splits.schema.source.get("skipped", 0)),
+        **peak_memory(trainer.device),
         "train": scores["train"],
         "valid": scores["valid"],
         "test": scores["test"],
     }
     write_json(run.folder / "result.json", result)
     part = splits.parts()[last]
-    batches = Batches(part.to(device), batch_size, device=device)
-    with trainer.autocast():
-        outputs = outputs_of(trainer.measured_model, batches)
     write_json(run.folder / "evaluation.json", evaluation(last, part, task, outputs))
     save_predictions(run, last, part, task, outputs)
+    write_data_card(run, splits)
+
+
+def evaluate_with_outputs(trainer: Trainer, batches: Batches) -> tuple[dict[str, float], Tensor]:
+    """Measure as the trainer does, and keep the outputs on the CPU, in one pass over the data.
+
+    Args:
+        trainer: Holds the model.
+        batches: The examples, in their order.
+    """
+    kept: list[Tensor] = []
+
+    def keep(_model: object, _inputs: object, outputs: Tensor) -> None:
+        kept.append(outputs.float().cpu())
+
+    hook = trainer.measured_model.register_forward_hook(keep)
+    try:
+        scores = trainer.evaluate(batches)
+    finally:
+        hook.remove()
+    return scores, torch.cat(kept)
+
+
+def peak_memory(device: torch.device) -> dict[str, int]:
+    """Give the most memory in bytes that this process has had, and that torch has had on a GPU.
+
+    Args:
+        device: What was trained on.
+    """
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found = {"peak_memory": peak * (1 if sys.platform == "darwin" else 1024)}
+    if device.type == "cuda":
+        found["peak_device_memory"] = torch.cuda.max_memory_allocated(device)
+    return found
 
 
 def save_predictions(
@@ -109,6 +149,7 @@ def evaluation(
         chosen = torch.randperm(len(targets), generator=torch.Generator().manual_seed(0))[:_POINTS]
         points = {"target": targets[chosen], "prediction": answers.values[chosen]}
         record["regression"] = {name: values.tolist() for name, values in points.items()}
+        record["examples"] = _furthest(examples, targets, answers.values)
         return record
     counts = Classification(schema.num_classes)
     counts.update(outputs, targets)
@@ -117,42 +158,69 @@ def evaluation(
         {**score.to_dict(), "name": name}
         for name, score in zip(schema.class_names, counts.per_class(), strict=True)
     ]
-    record["examples"] = _worst(examples, targets, answers.values, answers.probs)
+    if bool(outputs.isfinite().all()):
+        record["calibration"] = calibration(answers.probs, targets).to_dict()
+    sure, worst = _wrong(targets, answers.values, answers.probs)
+    record["examples"] = _errors(examples, targets, answers.values, answers.probs, sure)
+    record["worst"] = _errors(examples, targets, answers.values, answers.probs, worst)
     return record
 
 
-def _worst(
-    examples: Examples, targets: Tensor, values: Tensor, probs: Tensor
+def _wrong(targets: Tensor, values: Tensor, probs: Tensor) -> tuple[list[int], list[int]]:
+    """Give the wrong answers the model was surest of, then others with the largest loss."""
+    wrong = (values != targets).nonzero()[:, 0]
+    confidence, likelihood = probs.amax(dim=1)[wrong], probs[wrong, targets[wrong]]
+    sure = wrong[confidence.argsort(descending=True, stable=True)][:_WORST].tolist()
+    worst = wrong[likelihood.argsort(stable=True)][:_WORST].tolist()
+    return sure, [place for place in worst if place not in set(sure)]
+
+
+def _errors(
+    examples: Examples, targets: Tensor, values: Tensor, probs: Tensor, places: Sequence[int]
 ) -> list[dict[str, Any]]:
-    """Give the wrong answers, the most confident first."""
-    confidence = probs.amax(dim=1)
-    wrong = (values != targets).nonzero().squeeze(1)
-    order = wrong[confidence[wrong].argsort(descending=True, stable=True)][:_PICTURES].tolist()
-    names, ids = examples.schema.class_names, examples.named_ids()
+    names = examples.schema.class_names
     return [
         {
-            "id": ids[place],
+            **shown,
             "target": names[int(targets[place])],
             "prediction": names[int(values[place])],
-            "probability": float(confidence[place]),
-            "picture": _picture(examples.inputs[place]),
+            "probability": float(probs[place].amax()),
+            "target_probability": float(probs[place, targets[place]]),
         }
-        for place in order
+        for place, shown in zip(places, _shown(examples, places), strict=True)
     ]
 
 
-def _picture(image: Tensor) -> str | None:
-    """Encode a uint8 image (1 or 3, H, W) as PNG in base64; anything else has no picture."""
-    if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] not in (1, 3):
-        return None
-    from PIL import Image
+def _furthest(examples: Examples, targets: Tensor, values: Tensor) -> list[dict[str, Any]]:
+    """Give the answers that are furthest from the truth."""
+    order = (values - targets).abs().argsort(descending=True, stable=True)[:_WORST].tolist()
+    return [
+        {**shown, "target": float(targets[place]), "prediction": float(values[place])}
+        for place, shown in zip(order, _shown(examples, order), strict=True)
+    ]
 
-    pixels = image.permute(1, 2, 0).cpu().numpy()
-    picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-    picture.thumbnail((96, 96))
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG", optimize=True)
-    return base64.b64encode(buffer.getvalue()).decode("ascii")
+
+def _shown(examples: Examples, places: Sequence[int]) -> list[dict[str, Any]]:
+    """Give what a person recognizes examples by: id, and picture or row."""
+    if not places:
+        return []
+    ids = examples.named_ids()
+    inputs = examples.inputs[torch.tensor(places)].cpu()
+    return [
+        {"id": ids[place], "picture": png(values, _SIDE), "row": _row(examples, values)}
+        for place, values in zip(places, inputs, strict=True)
+    ]
+
+
+def _row(examples: Examples, values: Tensor) -> dict[str, float | str | None]:
+    """Give the first cells of a row of a table by column; None is a missing value."""
+    row: dict[str, float | str | None] = {}
+    for column, value in zip(examples.schema.columns[:_CELLS], values.tolist(), strict=False):
+        if column.kind == "number":
+            row[column.name] = value if math.isfinite(value) else None
+        else:
+            row[column.name] = column.categories[int(value) - 1] if value >= 1 else None
+    return row
 
 
 def _targets(examples: Examples) -> Tensor:

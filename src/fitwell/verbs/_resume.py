@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import UsageError
+from ..data import DecodingProgress
 from ..tasks import TASKS, ModelChoice, open_source, smoke
 from ..train import LossSettings, Run, World, joined
 from ._open_run import open_run
 from ._session import Session, check_same_data, pick_device
-from ._train import finish
 from ._workers import launch, must_launch
 
 
@@ -71,7 +71,8 @@ def _resume(opened: Run, given: Mapping[str, Any], world: World) -> Run:
             f"{opened.folder}: was trained on data in memory; give it again: resume(run, data=...)."
         )
     where = _where(settings.loss, data)
-    source = world.after_leader(lambda: open_source(*where, settings.loss.reader))
+    told = None if given["quiet"] or not world.leads else DecodingProgress()
+    source = world.after_leader(lambda: open_source(*where, settings.loss.reader, progress=told))
     splits = smoke(source.splits) if settings.loss.smoke else source.splits
     check_same_data(opened, splits)
     if settings.model.own and opened.own_model is None:
@@ -93,7 +94,7 @@ def _resume(opened: Run, given: Mapping[str, Any], world: World) -> Run:
         quiet=given["quiet"],
         world=world,
     )
-    return finish(session, given["report"])
+    return session.finish(given["report"])
 
 
 def _launched(opened: Run, given: Mapping[str, Any], workers: int) -> Run:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import signal
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import torch
@@ -14,64 +15,32 @@ from torch import nn
 
 from ..core.errors import FitwellError, RunError, UsageError, unknown_name
 from ..core.records import machine
-from ..data import Batches, Examples, Splits, augmentation
+from ..data import Batches, Examples, Splits, augmentation, memory_budget
 from ..optim import schedule
 from ..tasks import ModelChoice, SupervisedTask, make_optimizer
 from ..tasks import pick_device as pick_device
 from ..train import (
     ALONE,
     CheckpointWriter,
+    CopyOut,
     EarlyStopping,
     MetricsLog,
     OptimizationSettings,
     Progress,
     Replicas,
-    Retention,
     Run,
+    Settings,
     Shares,
-    TensorBoard,
+    Supervised,
     TimeBudget,
     Trainer,
     World,
+    explain,
+    recompute_activations,
     resume,
 )
 from ._measure import measure
-
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class Recording:
-    """What a run keeps while it trains; part of ``run.json``, so that resuming keeps it too.
-
-    Args:
-        log_every: Steps between losses in ``metrics.jsonl``.
-        checkpoint_seconds: Least time between checkpoints.
-        keep_best: How many of the best checkpoints stay.
-        keep_every: Checkpoints at multiples of this step stay; 0 for none.
-        max_bytes: Bytes that all checkpoints may take.
-        tensorboard: Whether TensorBoard events are written.
-    """
-
-    log_every: int = 50
-    checkpoint_seconds: float = 10.0
-    keep_best: int = 1
-    keep_every: int = 0
-    max_bytes: int | None = None
-    tensorboard: bool = False
-
-    def __post_init__(self) -> None:
-        if self.log_every < 1:
-            raise UsageError(f"train: `log_every` must be at least 1; got {self.log_every}.")
-        if not self.checkpoint_seconds >= 0:
-            raise UsageError(
-                "train: `checkpoint_seconds` must not be negative; got"
-                f" {self.checkpoint_seconds}. Use 0 to save after every step."
-            )
-        self.retention()
-
-    def retention(self) -> Retention:
-        """Give the policy that says which checkpoints stay."""
-        return Retention(best=self.keep_best, every=self.keep_every, max_bytes=self.max_bytes)
+from ._recording import Recording
 
 
 @final
@@ -106,7 +75,7 @@ class Session:
         """
         settings = self.run.settings
         chosen = settings.optimization
-        for name in ("epochs", "max_steps"):
+        for name in ("batch_size", "epochs", "max_steps"):
             value = getattr(chosen, name)
             if value is not None and value < 1:
                 raise UsageError(f"train: `{name}` must be at least 1; got {value}.")
@@ -119,17 +88,23 @@ class Session:
                 f" images; got {chosen.augment!r}."
             )
         best = EarlyStopping(settings.loss.metric, self.run.manifest["best_mode"], chosen.patience)
-        few = self._batches(self.splits.train.select(range(min(2, len(self.splits.train)))), True)
-        trainer = self._trainer(self._build_model(chosen), chosen, (), None)
+        Recording.of(self.run).loggers(self.run)  # a package may be missing
+        two = self.splits.train.select(range(min(2, len(self.splits.train))))
+        few = self.batches(two, len(two), training=True)
+        trainer = self.trainer(self.build_model(), chosen, (), None)
         try:
             measured = trainer.evaluate(few)
-        except (RuntimeError, ValueError, TypeError, IndexError) as err:
+        except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as err:
             if isinstance(err, FitwellError):
                 raise
+            explained = explain(err, trainer.model)
+            if explained is not None and explained.kind == "memory":
+                raise explained.error("train") from err
+            reason = f"{type(err).__name__}: {err}." if explained is None else str(explained)
             raise UsageError(
                 f"train: `model` and `loss` must fit the data, inputs of shape {shape} and"
                 f" {self.splits.schema.num_outputs} outputs; {settings.model.spec} with"
-                f" {settings.loss.loss} fails ({type(err).__name__}: {err})."
+                f" {settings.loss.loss} fails: {reason}"
             ) from err
         if best.metric not in measured:
             raise unknown_name("train", "metric", best.metric, measured)
@@ -149,20 +124,49 @@ class Session:
             except Exception as err:
                 self.run.update(status="failed", error=f"{type(err).__name__}: {err}")
                 raise
+            finally:
+                self._copy_out()
         return self.run
+
+    def _copy_out(self) -> None:
+        kept = Recording.of(self.run)
+        if kept.copy_to is not None:
+            CopyOut(self.run.folder, kept.copy_to, kept.copy_seconds).finish()
+
+    def finish(self, report: bool, predict: str | None = None, sample: str | None = None) -> Run:
+        """Train to the end, then write what was asked for.
+
+        Args:
+            report: Whether to write report.html.
+            predict: Data to answer for once the run is finished.
+            sample: A leaderboard's sample file that the answers shall follow.
+        """
+        done = self.execute()
+        if not self.world.leads:
+            return done
+        if report:
+            from ._report import report as write_report
+
+            write_report(str(done.folder))
+        if predict is not None and done.status == "finished":
+            from ._predict import predict as write_predictions
+
+            write_predictions(done, predict, sample=sample)
+        self._copy_out()
+        return done
 
     def _execute(self) -> None:
         chosen = self.run.settings.optimization
         torch.manual_seed(chosen.seed)
-        model = self._build_model(chosen)
+        model = self.build_model()
         best = EarlyStopping(
             self.run.settings.loss.metric, self.run.manifest["best_mode"], chosen.patience
         )
-        train = self._shares(self._batches(self.splits.train, True))
-        valid = self._shares(self._batches(self.splits.valid))
+        train = self._shares(self.batches(self.splits.train, chosen.batch_size, training=True))
+        valid = self._shares(self.batches(self.splits.valid, max(chosen.batch_size, 256)))
         replicas = Replicas(self.world) if self.world.size > 1 else None
         observers = self._observers(best) if self.world.leads else ()
-        trainer = self._trainer(model, chosen, observers, replicas)
+        trainer = self.trainer(model, chosen, observers, replicas)
         self._restore(trainer, train, best)
         self._record(status="running", error=None, machine=self._machine())
         with _stoppable(trainer) as interrupted:
@@ -190,21 +194,34 @@ class Session:
         if self.world.leads:
             self.run.update(**changes)
 
-    def _build_model(self, chosen: OptimizationSettings) -> nn.Module:
+    def build_model(self) -> nn.Module:
+        """Build the model on its device, ready to train."""
+        chosen = self.run.settings.optimization
         model = self.task.build_model(
             self.choice, self.splits.schema, self.run.manifest["scaling"]
         ).to(self._device)
         if chosen.channels_last:
             model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return model
+        return recompute_activations(model) if chosen.recompute else model
+
+    def objective(self) -> Supervised:
+        """Build what is minimized and measured."""
+        loss = self.run.settings.loss.loss
+        return self.task.objective(loss, self.splits.schema, self.run.manifest["scaling"])
 
     @property
     def _device(self) -> str:
         return self.world.device(self.run.settings.optimization.device)
 
-    def _batches(self, examples: Examples, training: bool = False) -> Batches:
+    def batches(self, examples: Examples, size: int, *, training: bool = False) -> Batches:
+        """Give batches of examples for all processes together.
+
+        Args:
+            examples: Of the data.
+            size: Examples per batch and process.
+            training: Whether they are shuffled and augmented.
+        """
         chosen = self.run.settings.optimization
-        size = chosen.batch_size if training else max(chosen.batch_size, 256)
         return Batches(
             _placed(examples, self._device),
             size * self.world.size,
@@ -212,36 +229,62 @@ class Session:
             seed=chosen.seed,
             augment=augmentation(chosen.augment) if training else None,
             device=self._device,
+            memory=None if self.world.size == 1 else memory_budget() // self.world.size,
         )
+
+    def with_settings(self, **optimization: Any) -> Session:
+        """Give the session with other settings of the optimization, before its run is begun.
+
+        Args:
+            optimization: The settings that change.
+        """
+        settings = self.run.settings
+        changed = replace(settings, optimization=replace(settings.optimization, **optimization))
+        return self.with_facts(settings=changed.to_dict())
+
+    def with_facts(self, **facts: Any) -> Session:
+        """Give the session with other entries of ``run.json``, before its run is begun.
+
+        Args:
+            facts: The entries.
+        """
+        return replace(self, run=Run(self.run.folder, {**self.run.manifest, **facts}))
 
     def _shares(self, batches: Batches) -> Batches | Shares:
         return batches if self.world.size == 1 else Shares(batches, self.world)
 
     def _observers(self, best: EarlyStopping) -> list[object]:
-        kept = Recording(**self.run.manifest["recording"])
+        kept = Recording.of(self.run)
         observers: list[object] = [MetricsLog(self.run, kept.log_every), best]
         if not self.quiet:
             observers.append(Progress(metric=best.metric))
-        if kept.tensorboard:
-            observers.append(TensorBoard(self.run.folder / "tensorboard"))
+        observers += kept.loggers(self.run)
         if self.max_minutes is not None:
             observers.append(TimeBudget(self.max_minutes))
         checkpoints = self.run.checkpoints(kept.retention())
         observers.append(CheckpointWriter(checkpoints, kept.checkpoint_seconds, best))
+        if kept.copy_to is not None:
+            observers.append(CopyOut(self.run.folder, kept.copy_to, kept.copy_seconds))
         return observers
 
-    def _trainer(
+    def trainer(
         self,
         model: nn.Module,
         chosen: OptimizationSettings,
         observers: Sequence[object],
         replicas: Replicas | None,
     ) -> Trainer:
+        """Build a trainer.
+
+        Args:
+            model: What it trains.
+            chosen: With which settings.
+            observers: Called along the way.
+            replicas: The processes that train together.
+        """
         return Trainer(
             model,
-            self.task.objective(
-                self.run.settings.loss.loss, self.splits.schema, self.run.manifest["scaling"]
-            ),
+            self.objective(),
             make_optimizer(chosen.optimizer, model),
             schedule=schedule(chosen.schedule),
             accumulate=chosen.accumulate,
@@ -316,4 +359,29 @@ def check_same_data(run: Run, splits: Splits) -> None:
             f"{run.folder}: the data has changed since the run began (fingerprint"
             f" {splits.fingerprint[:12]}, was {before[:12]}). Restore it, or start a new run with"
             f" 'fitwell train --like {run.folder}'."
+        )
+
+
+def check_same_settings(run: Run, settings: Settings) -> None:
+    """Refuse to go on with other settings than the run began with; lengths and device may differ.
+
+    Args:
+        run: The run.
+        settings: What was asked for now.
+
+    Raises:
+        UsageError: A setting differs.
+    """
+    free = {"epochs", "max_steps", "device"}
+    before, now = run.manifest["settings"], json.loads(json.dumps(settings.to_dict()))
+    differ = [
+        f"{name} was {before[section].get(name)!r}, is {value!r}"
+        for section, values in now.items()
+        for name, value in values.items()
+        if name not in free and before[section].get(name) != value
+    ]
+    if differ:
+        raise UsageError(
+            f"{run.folder}: must go on with the settings that it began with; {'; '.join(differ)}."
+            " Leave them out, or choose another folder with --run."
         )

@@ -13,13 +13,18 @@ from typing import Any, Literal
 
 from ..core.errors import UsageError
 from ..core.records import versions
-from ..data import OnBadRow, Splits
+from ..core.runs import is_run
+from ..data import DecodingProgress, OnBadRow
 from ..tasks import ModelChoice, Source, open_source
 from ..tasks import smoke as make_smaller
-from ..train import Precision, Run, World, joined
+from ..train import Precision, Run, World, bring_back, joined
 from ._choose import data_of, settings_of
+from ._data_card import write_data_card
 from ._open_run import open_run
-from ._session import Recording, Session
+from ._plan import plan_session
+from ._recording import Recording
+from ._session import Session, check_same_data, check_same_settings
+from ._tune import tuned
 from ._workers import launch, must_launch
 
 Split = Literal["auto", "random", "stratified", "grouped", "by_time", "given"]
@@ -55,7 +60,7 @@ def train(  # one parameter per option of the command line, on purpose in one pl
     epochs: int | None = None,
     max_steps: int | None = None,
     max_minutes: float | None = None,
-    batch_size: int | None = None,
+    batch_size: int | Literal["auto"] | None = None,
     accumulate: int | None = None,
     patience: int | None = None,
     grad_clip_norm: float | None = None,
@@ -63,18 +68,31 @@ def train(  # one parameter per option of the command line, on purpose in one pl
     precision: Precision | None = None,
     channels_last: bool | None = None,
     compile: bool | None = None,
+    recompute: bool | None = None,
+    speed: Literal["auto"] | None = None,
     device: str | None = None,
     workers: int | None = None,
     seed: int | None = None,
     run: str | Path | None = None,
     like: str | Path | None = None,
+    resume: bool = False,
     smoke: bool = False,
+    plan: bool = False,
+    probe_seconds: float = 20.0,
+    session_hours: float = 12.0,
     log_every: int = 50,
     checkpoint_seconds: float = 10.0,
     keep_best: int = 1,
     keep_every: int = 0,
     max_bytes: int | None = None,
     tensorboard: bool = False,
+    csv: bool = False,
+    wandb: str | None = None,
+    mlflow: str | None = None,
+    copy_to: str | None = None,
+    copy_seconds: float = 60.0,
+    predict: str | None = None,
+    sample: str | None = None,
     report: bool = True,
     quiet: bool = False,
 ) -> Run:
@@ -112,7 +130,8 @@ def train(  # one parameter per option of the command line, on purpose in one pl
         epochs: Passes over the training part.
         max_steps: Updates at most.
         max_minutes: Minutes at most; the run can be resumed.
-        batch_size: Examples per batch, in each process.
+        batch_size: Examples per batch, in each process; `auto` takes the recipe's number, or as
+            many as fit into memory, several batches to an update.
         accumulate: Batches per update.
         patience: Epochs without a better validation metric before training stops.
         grad_clip_norm: Largest norm of all gradients together.
@@ -120,23 +139,38 @@ def train(  # one parameter per option of the command line, on purpose in one pl
         precision: Of forward passes; weights stay float32.
         channels_last: Store images and filters channels last, often faster for convolutions.
         compile: Compile the model; pays only for long runs.
+        recompute: Compute activations again in the backward pass, for less memory and more time.
+        speed: `auto` takes a few steps in each precision and layout, and then the fastest way.
         device: `auto`, `cpu`, `cuda` ...
         workers: Processes on this machine that train together, each on batches of its own.
         seed: Seed of initial weights, order, dropout and augmentation.
         run: Folder of the run; runs/NAME-TIME if left out.
         like: A run whose settings are taken over where nothing else is chosen.
+        resume: Go on with the run if the folder holds it or its copy, else start it; the same
+            command does in every session of a machine that is taken away.
         smoke: Try the whole pipeline on a hundredth of the data, on the CPU, in seconds.
+        plan: Do not train, but say from a short probe what it would take: time, memory, disk, and
+            the commands that cut it into sessions.
+        probe_seconds: Time to train for a plan; the longer, the closer.
+        session_hours: Longest session that the machine grants, for a plan.
         log_every: Steps between losses in metrics.jsonl.
         checkpoint_seconds: Least time between checkpoints; 0 saves after every step.
         keep_best: How many of the best checkpoints stay.
         keep_every: Keep checkpoints at multiples of this step; 0 for none.
         max_bytes: Bytes that all checkpoints together may take.
         tensorboard: Write TensorBoard events too.
+        csv: Write metrics.csv too, a row per epoch.
+        wandb: Project of Weights & Biases that follows the run.
+        mlflow: Experiment of MLflow that follows the run.
+        copy_to: Folder on another disk where a copy of the run is kept up to date.
+        copy_seconds: Time between looks for something new to copy.
+        predict: Data to answer for once the run is finished, into predictions.csv.
+        sample: A leaderboard's sample file that predictions.csv follows.
         report: Write report.html at the end.
         quiet: Show no progress.
 
     Returns:
-        The run, with `result`, `predict(x)` and `model()`.
+        The run, with `result`, `predict(x)` and `model()`; with `plan`, the plan instead.
 
     Raises:
         UsageError: An argument does not fit; nothing was written.
@@ -149,25 +183,50 @@ def train(  # one parameter per option of the command line, on purpose in one pl
         Model and loss: model, loss, metric
         Optimization: optimizer, lr, schedule, augment, epochs, max_steps, max_minutes, batch_size,
             accumulate, patience, grad_clip_norm, ema_decay, precision, channels_last, compile,
-            device, workers, seed
-        Run: run, like, smoke, log_every, checkpoint_seconds, keep_best, keep_every, max_bytes,
-            tensorboard, report, quiet
+            recompute, speed, device, workers, seed
+        Run: run, like, resume, smoke, plan, probe_seconds, session_hours, log_every,
+            checkpoint_seconds, keep_best, keep_every, max_bytes, tensorboard, csv, wandb, mlflow,
+            copy_to, copy_seconds, predict, sample, report, quiet
     """
-    given = dict(locals())
-    if must_launch(workers):
+    given, started = dict(locals()), time.perf_counter()
+    if must_launch(workers) and not plan:
         return _launched(given, workers or 1)
     with joined() as world:
-        return _train(given, world)
+        session = _session(given, world)
+        if plan:
+            took = time.perf_counter() - started
+            planned: Any = plan_session(
+                session,
+                probe_seconds=probe_seconds,
+                session_hours=session_hours,
+                startup_seconds=took,
+            )
+            return planned  # type: ignore[no-any-return]  # who asks for a plan gets one
+        begun = Run(session.run.folder, world.by_leader(lambda: _begin(session, resume)))
+        begun.task = session.task
+        begun.own_model = session.choice if session.run.settings.model.own else None
+        return replace(session, run=begun).finish(report, predict, sample)
 
 
-def _train(given: dict[str, Any], world: World) -> Run:
+def _session(given: dict[str, Any], world: World) -> Session:
+    """Read the data and settle everything, writing nothing."""
+    if given["resume"] and given["run"] is None:
+        raise UsageError(
+            "train: `run` must name the folder that `resume` goes on with; got None. Add --run"
+            " FOLDER."
+        )
+    if given["copy_to"] is not None:
+        given = {**given, "copy_to": str(Path(given["copy_to"]).resolve())}
     recording = Recording(**{name: given[name] for name in Recording.__dataclass_fields__})
     old = None if given["like"] is None else Run.open(given["like"]).settings
     source, path, reader = data_of(given, old)
-    data = world.after_leader(lambda: open_source(source, path, reader))
+    told = None if given["quiet"] or not world.leads else DecodingProgress()
+    data = world.after_leader(lambda: open_source(source, path, reader, progress=told))
     if given["smoke"] or (old is not None and old.loss.smoke):
         data = replace(data, splits=make_smaller(data.splits))
-    settings, choice, mode = settings_of({**given, "workers": world.size}, data, old)
+    batch_size = None if given["batch_size"] == "auto" else given["batch_size"]
+    resolved = {**given, "workers": world.size, "batch_size": batch_size}
+    settings, choice, mode = settings_of(resolved, data, old)
     manifest = {
         "task": data.task.name,
         "settings": settings.to_dict(),
@@ -190,15 +249,26 @@ def _train(given: dict[str, Any], world: World) -> Run:
         world=world,
     )
     session.check()
-    created = Run(session.run.folder, world.by_leader(lambda: _create(session.run, data.splits)))
-    created.task, created.own_model = data.task, choice if settings.model.own else None
-    return finish(replace(session, run=created), given["report"])
+    if given["resume"] and recording.copy_to is not None:
+        copy = recording.copy_to
+        world.by_leader(lambda: bring_back(copy, session.run.folder))
+    return tuned(session, given)
 
 
-def _create(planned: Run, splits: Splits) -> dict[str, Any]:
-    created = Run.create(planned.folder, planned.manifest)
-    created.save_split(splits)
-    return created.manifest
+def _begin(session: Session, resume: bool) -> dict[str, Any]:
+    """Make the run's folder, or find in it the run to go on with; give its manifest."""
+    folder, settings = session.run.folder, session.run.settings
+    if not resume or not is_run(folder):
+        created = Run.create(folder, session.run.manifest)
+        created.save_split(session.splits)
+        write_data_card(created, session.splits)
+        return created.manifest
+    opened = Run.open(folder)
+    check_same_settings(opened, settings)
+    check_same_data(opened, session.splits)
+    recording = session.run.manifest["recording"]
+    opened.update(settings=settings.to_dict(), recording=recording)
+    return opened.manifest
 
 
 def _launched(given: Mapping[str, Any], workers: int) -> Run:
@@ -211,23 +281,11 @@ def _launched(given: Mapping[str, Any], workers: int) -> Run:
             )
     folder = _folder(given["run"], given["path"] or given["source"] or given["like"])
     words = shlex.split(_command({**given, "workers": None}))
-    launch([*words[1:], "--run", str(folder)], workers, folder)
+    words += ["--run", str(folder), *(["--resume"] if given["resume"] else [])]
+    for name in ("predict", "sample"):
+        words += [f"--{name}", str(given[name])] if given[name] is not None else []
+    launch(words[1:], workers, folder)
     return open_run(folder)
-
-
-def finish(session: Session, report: bool) -> Run:
-    """Train a session to its end and write the report.
-
-    Args:
-        session: The run to train.
-        report: Whether to write report.html.
-    """
-    done = session.execute()
-    if report and session.world.leads:
-        from ._report import report as write_report
-
-        write_report(str(done.folder))
-    return done
 
 
 def _data_card(data: Source) -> dict[str, Any]:
@@ -269,7 +327,7 @@ def _command(given: Mapping[str, Any]) -> str:
         str(given[name]) for name in ("source", "path") if isinstance(given[name], (str, Path))
     ]
     for name, value in given.items():
-        if name in ("source", "path") or value == _DEFAULTS[name]:
+        if name in _NOT_REPEATED or value == _DEFAULTS[name]:
             continue
         option = f"--{name.replace('_', '-')}"
         if isinstance(value, bool):
@@ -281,6 +339,10 @@ def _command(given: Mapping[str, Any]) -> str:
     return shlex.join(words)
 
 
+_NOT_REPEATED = (
+    *("source", "path", "run", "resume", "predict", "sample"),
+    *("plan", "probe_seconds", "session_hours"),
+)
 _DEFAULTS: Mapping[str, Any] = {
     name: None for name in train.__code__.co_varnames[: train.__code__.co_posonlyargcount]
 } | dict(train.__kwdefaults__ or {})

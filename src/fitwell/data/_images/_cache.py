@@ -3,6 +3,8 @@
     <cache>/images/folders/<folder>.json   which content each file of a folder had when last read
     <cache>/images/decoded/<key>/          pixels.npy (N, C, H, W) uint8, and about.json
 
+Together the entries take at most a quarter of the disk, see `_room`.
+
 The key is made of the content of the files, in order, and of the form they are brought to. So a
 file that was touched or a folder that was moved finds its entry again, a changed file does not. An
 entry is written beside its place and renamed when it is complete.
@@ -20,7 +22,6 @@ import queue
 import shutil
 import tempfile
 import threading
-import time
 import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -37,18 +38,19 @@ from .._bad_rows import BadRows
 from . import _decode as decoder
 from ._decode import BadImage, Header
 from ._listing import ImageFile
-from ._pixels import HEAD_BYTES, Entry, Form, map_pixels, write_head
+from ._pixels import HEAD_BYTES, Entry, Form, find_pixels, write_head
+from ._room import make_room, mark_used
 from ._worker import Worker
 
 _T = TypeVar("_T")
 _FORMAT = "fitwell decoded images 1"
 _CHUNK = 32  # files per task: long against a hand-over, short against the whole
-_STALE_SECONDS = 86_400.0
 # Python's part of reading a file is what threads cannot share, so many small files are decoded by
 # processes; their start has to pay for itself.
 _MANY = 4000
 _SMALL_BYTES = 2000  # times the number of workers
 _README = """Images that fitwell decoded, kept so that they need not be decoded again.
+The longest unused are removed when all together take more than a quarter of the disk.
 Any of it may be deleted at any time while fitwell is not running.
 """
 
@@ -83,6 +85,9 @@ class ImageCache:
         files: The images, in order.
         folder: Where the cache lies; None is the cache folder of fitwell.
         workers: Threads that read and decode; None is one per processor.
+        progress: Told how many images are decoded, of how many.
+        max_bytes: What the entries may take in all; None is a quarter of the disk. Those in use
+            stay.
     """
 
     def __init__(
@@ -92,11 +97,15 @@ class ImageCache:
         *,
         folder: Path | None = None,
         workers: int | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        max_bytes: int | None = None,
     ) -> None:
         if workers is not None and workers < 1:
             raise UsageError(f"images: `workers` must be at least 1; got {workers}.")
         self._folder = (cache_dir() / "images" if folder is None else Path(folder)).expanduser()
         self._workers = workers or _processors()
+        self._progress = progress or (lambda done, total: None)
+        self._max_bytes = max_bytes
         self._root = root
         self._files = files
         name = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:32]
@@ -170,6 +179,7 @@ class ImageCache:
         folder = self._decoded / key
         if not folder.is_dir():
             return None
+        mark_used(self._folder, key)  # first, so that it is not removed while it is looked at
         try:
             about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
             shape = tuple(about["shape"])
@@ -180,13 +190,14 @@ class ImageCache:
             shutil.rmtree(folder, ignore_errors=True)
             return None
         problems = {int(i): (p, r) for i, (p, r) in about["problems"].items()}
-        return Entry(map_pixels(folder / "pixels.npy", shape), problems, folder)
+        return Entry(find_pixels(folder / "pixels.npy", shape), problems)
 
     def _decode(self, shape_key: str, form: Form, bad: BadRows) -> Entry:
         self._decoded.mkdir(parents=True, exist_ok=True)
         if not (self._folder / "README.txt").exists():
             write_text(self._folder / "README.txt", _README)
-        self._sweep()
+        make_room(self._folder, self._max_bytes)
+        self._progress(0, len(self._files))
         problems: dict[int, tuple[str, str]] = {}
         count = 0
         with tempfile.TemporaryDirectory(prefix="tmp-", dir=self._decoded) as place:
@@ -205,6 +216,7 @@ class ImageCache:
                         self._known[i] = Known(self._files[i].stamp, digest, header)
                     out.write(result.pixels[: result.good].data)
                     count += result.good
+                    self._progress(start + len(result.digests), len(self._files))
                 out.seek(0)
                 write_head(out, (count, *form.shape))
             self._describe(draft / "about.json", form, count, problems)
@@ -217,6 +229,7 @@ class ImageCache:
         entry = self._find(target.name)
         if entry is None:
             raise OSError(f"the entry {target} could not be put in place")
+        make_room(self._folder, self._max_bytes)
         return entry
 
     def _results(self, form: Form) -> Generator[tuple[int, _Result]]:
@@ -258,13 +271,6 @@ class ImageCache:
         # What is remembered only saves time: a folder that cannot be written is no reason to stop.
         with contextlib.suppress(OSError):
             write_json(self._memory, {"folder": str(self._root), "files": values})
-
-    def _sweep(self) -> None:
-        """Remove what killed processes left behind."""
-        for left in self._decoded.glob("tmp-*"):
-            with contextlib.suppress(OSError):
-                if time.time() - left.stat().st_mtime > _STALE_SECONDS:
-                    shutil.rmtree(left, ignore_errors=True)
 
 
 def _decode_chunk(files: Sequence[ImageFile], form: Form) -> _Result:

@@ -6,7 +6,7 @@ What is where is in `_listing`, labels in `_labels`, one file to pixels in
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, final
@@ -22,7 +22,7 @@ from .._splits import Indices, SplitMode, cut
 from . import _listing as listing
 from ._form import ImageChannels, check_image_size, no_good_images
 from ._labels import ID_STYLES, IdStyle, Labels, id_style, image_id
-from ._pixels import Form, copy_rows
+from ._pixels import Form, take_rows
 from ._reader import Reader, Row
 
 
@@ -42,6 +42,7 @@ def load_images(
     on_bad_row: OnBadRow = "stop",
     workers: int | None = None,
     cache: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Splits:
     """Read labelled images for training, decoded once and for all into a cache on disk.
 
@@ -68,6 +69,7 @@ def load_images(
         on_bad_row: Whether a bad file or row stops everything or is left out and counted.
         workers: Threads that decode; None is one per processor.
         cache: Folder of the decoded images; None is ``images`` in the cache folder of fitwell.
+        progress: Told how many images are decoded, of how many; see `DecodingProgress`.
 
     Raises:
         DataError: A folder, an image or the labels cannot be used; the message names it.
@@ -75,7 +77,7 @@ def load_images(
     """
     size = check_image_size(image_size)
     _check_split(mode, split_by, labels is not None, valid, test)
-    reader = Reader(BadRows(on_bad_row), workers, cache)
+    reader = Reader(BadRows(on_bad_row), workers, cache, progress)
     folders = [("train", path), ("valid", valid_path), ("test", test_path)]
     roots = [(part, Path(root).expanduser()) for part, root in folders if root is not None]
     sources = [(root, reader.find(root, part, labels is not None)) for part, root in roots]
@@ -123,6 +125,7 @@ def read_images(
     on_bad_row: OnBadRow = "stop",
     workers: int | None = None,
     cache: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Examples:
     """Read more images as those of a known schema were read, to predict or to evaluate.
 
@@ -136,6 +139,7 @@ def read_images(
         on_bad_row: Whether a bad file or row stops everything or is left out and counted.
         workers: Threads that decode; None is one per processor.
         cache: Folder of the decoded images; None is ``images`` in the cache folder of fitwell.
+        progress: Told how many images are decoded, of how many; see `DecodingProgress`.
 
     Raises:
         DataError: The folder, an image or the labels cannot be used; the message names it.
@@ -146,7 +150,7 @@ def read_images(
             f"images: `schema` must be of kind 'images'; got {schema.kind!r}."
             " Give the schema of a set of images."
         )
-    reader = Reader(BadRows(on_bad_row), workers, cache)
+    reader = Reader(BadRows(on_bad_row), workers, cache, progress)
     root = Path(path).expanduser()
     if root.is_file():
         one = listing.one_file(root)
@@ -215,7 +219,7 @@ def _examples(rows: Sequence[Row], schema: Schema, style: IdStyle) -> Examples:
     if rows[0].file.label is not None:
         targets = torch.tensor([codes[str(row.file.label)] for row in rows], dtype=torch.int64)
     return Examples(
-        inputs=copy_rows(rows[0].entry, [row.position for row in rows]),
+        inputs=take_rows(rows[0].entry, [row.position for row in rows]),
         targets=targets,
         schema=schema,
         ids=tuple(image_id(row.file.name, style) for row in rows),

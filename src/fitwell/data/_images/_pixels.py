@@ -5,10 +5,9 @@ M images, C channels, H W height width.
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import IO, final
 
@@ -16,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...core.files import atomic_path
+from .._stream import DiskRows, Inputs, memory_budget
 from ._decode import Channels
 
 HEAD_BYTES = 128  # of every .npy file of four axes; checked when it is written
@@ -47,60 +46,46 @@ class Entry:
     """A complete entry of the cache.
 
     Args:
-        pixels: (M, C, H, W) uint8 of the files that are good; a private memory map.
+        pixels: (M, C, H, W) uint8 of the files that are good.
         problems: What is wrong and what to do, by position of the bad files.
-        folder: Where the entry lies.
     """
 
-    pixels: Tensor
+    pixels: DiskRows
     problems: Mapping[int, tuple[str, str]]
-    folder: Path
+
+    @cached_property
+    def mapped(self) -> Tensor:
+        """The pixels as a map of the file; writing to it leaves the file alone."""
+        file, shape = self.pixels.path, self.pixels.shape
+        return torch.from_numpy(np.memmap(file, np.uint8, mode="c", offset=HEAD_BYTES, shape=shape))
 
 
-def map_pixels(path: Path, shape: tuple[int, ...]) -> Tensor:
-    """Map the pixels of a complete file to memory; writing to the tensor leaves the file alone.
+def find_pixels(path: Path, shape: tuple[int, ...]) -> DiskRows:
+    """Give the pixels of a complete file, of which nothing is read yet.
 
     Args:
         path: A .npy file of bytes.
         shape: Its shape.
     """
-    if 0 in shape:
-        return torch.empty(shape, dtype=torch.uint8)
-    return torch.from_numpy(np.memmap(path, np.uint8, mode="c", offset=HEAD_BYTES, shape=shape))
+    return DiskRows(path, shape[0], shape[1:], torch.uint8, HEAD_BYTES)
 
 
-def copy_rows(entry: Entry, rows: Sequence[int]) -> Tensor:
-    """Give some rows of an entry: as a view if they follow each other, else in memory.
+def take_rows(entry: Entry, rows: Sequence[int]) -> Inputs:
+    """Give some rows of an entry: as a map of the file if they follow each other, else in memory.
 
-    More than a quarter of this machine's memory is written to a file beside the entry and mapped.
+    More than a quarter of the memory that this process may use stays on disk. Writing to a tensor
+    leaves the file alone.
 
     Args:
         entry: The entry.
         rows: Which, ascending.
     """
-    if not rows or rows[-1] - rows[0] + 1 == len(rows):
-        return entry.pixels[rows[0] : rows[-1] + 1] if rows else entry.pixels[:0]
-    shape = (len(rows), *entry.pixels.shape[1:])
-    index = torch.as_tensor(rows, dtype=torch.int64)
-    if int(np.prod(shape)) <= _memory() // 4:
-        return entry.pixels.index_select(0, index)
-    name = hashlib.sha256(index.numpy().tobytes()).hexdigest()[:16]
-    path = entry.folder / f"rows-{name}.npy"
-    if not path.exists():
-        with atomic_path(path) as place, place.open("wb") as out:
-            write_head(out, shape)
-            for start in range(0, len(rows), 1024):
-                some = entry.pixels.index_select(0, index[start : start + 1024])
-                out.write(some.numpy().tobytes())
-    return map_pixels(path, shape)
-
-
-def _memory() -> int:
-    """Bytes of memory of this machine; 8 GiB where the system does not say."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return 2**33
+    pixels = entry.pixels.take(rows)
+    if pixels.nbytes > memory_budget():
+        return pixels
+    if not pixels.nbytes or rows[-1] - rows[0] + 1 > len(rows):
+        return pixels[:]
+    return entry.mapped[rows[0] : rows[-1] + 1]
 
 
 def write_head(out: IO[bytes], shape: tuple[int, ...]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, final
@@ -40,6 +40,7 @@ class Reader:
         bad: Where bad files and rows are reported.
         workers: Threads that decode; None is one per processor.
         cache: Folder of the decoded images; None is the one of fitwell.
+        progress: Told how many images are decoded, of how many.
         others: Counts files that are no images, by extension.
         notes: What else was left out.
     """
@@ -47,6 +48,7 @@ class Reader:
     bad: BadRows
     workers: int | None
     cache: Path | None
+    progress: Callable[[int, int], None] | None = None
     others: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
 
@@ -192,7 +194,9 @@ class Reader:
         channels: ImageChannels = "auto",
     ) -> tuple[list[Row], Form, str]:
         """Give the good images of a folder; without a form, choose one and say why."""
-        cache = ImageCache(root, files, folder=self.cache, workers=self.workers)
+        cache = ImageCache(
+            root, files, folder=self.cache, workers=self.workers, progress=self.progress
+        )
         why, strict = "", form is None and channels == "auto"
         if form is None:
             form, why = choose_form(cache, files, image_size, channels, self.bad)

@@ -8,25 +8,14 @@ name is whole.
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import final
 
-from ..core.errors import DataError
-from ..core.files import cache_dir, local_data_dir, sha256, sync, write_text
-
-Progress = Callable[[str, int, int], None]
-
-_CHUNK = 2**18
-_TRY_AGAIN = {408, 416, 425, 429, 500, 502, 503, 504}
-_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+from ...core.errors import DataError
+from ...core.files import cache_dir, local_data_dir, sha256, sync, write_text
+from ._transfer import Patience, Progress, Wanted, alone, complete, open_url
 
 
 @final
@@ -138,10 +127,18 @@ def fetch(
     part = folder / f"{file.name}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _alone(folder / f".{file.name}.lock"):
+        with alone(folder / f".{file.name}.lock"):
             if target.is_file():
                 return verify(target, file)
-            _complete(file, part, attempts, pause, timeout, progress)
+            wanted = Wanted(
+                name=file.name,
+                address=file.url,
+                way_out=_elsewhere(file, folder),
+                sha256=file.sha256,
+                bytes=file.bytes,
+            )
+            patience = Patience(attempts=attempts, pause=pause, timeout=timeout)
+            complete(wanted, part, open_url(file.url), patience, progress)
             sync(part)
             part.replace(target)
     except OSError as err:
@@ -151,104 +148,8 @@ def fetch(
     return verify(target, file)
 
 
-@contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Let one process at a time into the block, where the system has file locks."""
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    with path.open("ab") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-
-
-def _complete(
-    file: RemoteFile,
-    part: Path,
-    attempts: int,
-    pause: float,
-    timeout: float,
-    progress: Progress | None,
-) -> None:
-    """Connect until `part` holds the recorded content."""
-    reason = "no attempt was made"
-    for attempt in range(attempts):
-        if attempt:
-            time.sleep(pause * 2 ** (attempt - 1))
-        resumed = _size(part) > 0
-        try:
-            _receive(file, part, timeout, progress)
-        except urllib.error.HTTPError as err:
-            reason = f"HTTP status {err.code}"
-            err.close()
-            if err.code not in _TRY_AGAIN:
-                break
-            if err.code == 416:  # the part is longer than what the server has
-                part.unlink(missing_ok=True)
-            continue
-        except (OSError, HTTPException) as err:
-            if isinstance(err, OSError) and err.errno in _DISK:
-                raise
-            reason = str(getattr(err, "reason", err)) or type(err).__name__
-            continue
-        if _size(part) < file.bytes:
-            reason = f"the connection broke after {_size(part):,} of {file.bytes:,} bytes"
-            continue
-        found = sha256(part)
-        if found == file.sha256:
-            return
-        part.unlink()
-        if not resumed:  # what was fetched in one piece is really another file
-            raise DataError(
-                f"{file.url}: must have the SHA-256 {file.sha256}; got {found}."
-                f" The file at this address has changed; {_elsewhere(file, part.parent)}."
-            )
-        reason = "the pieces did not fit together"
-    raise DataError(
-        f"{file.url}: could not be fetched ({reason}); {_elsewhere(file, part.parent)}."
-    )
-
-
 def _elsewhere(file: RemoteFile, folder: Path) -> str:
     return (
         f"get the original elsewhere and save it as {folder / file.name}, or set FITWELL_DATA to a"
         f" folder that holds {folder.name}/{file.name}"
     )
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.is_file() else 0
-
-
-def _receive(file: RemoteFile, part: Path, timeout: float, progress: Progress | None) -> None:
-    """Ask once for what is missing of `part`, and append what comes."""
-    have = _size(part)
-    if have > file.bytes:
-        part.unlink()
-        have = 0
-    if have == file.bytes:
-        return
-    request = urllib.request.Request(file.url, headers={"User-Agent": "fitwell"})
-    if have:
-        request.add_header("Range", f"bytes={have}-")
-    with urllib.request.urlopen(request, timeout=timeout) as response:
-        have = have if _continues(response, have) else 0
-        with part.open("ab" if have else "wb") as out:
-            while chunk := response.read(_CHUNK):
-                out.write(chunk)
-                have += len(chunk)
-                if progress is not None:
-                    progress(file.name, have, file.bytes)
-                if have > file.bytes:  # not our file; the SHA-256 will say so
-                    return
-
-
-def _continues(response: HTTPResponse, have: int) -> bool:
-    if response.status != 206:
-        return False
-    sent = response.headers.get("Content-Range", "")
-    if not sent.startswith(f"bytes {have}-"):
-        raise OSError(f"the server sent {sent!r} when asked for bytes {have}-")
-    return True

@@ -7,14 +7,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core.errors import UnknownName, UsageError
-from ..core.files import atomic_path
-from ._data_page import ColumnRange, DataEntry, DataFiles, DataList, DataPage
+from ...core.errors import UnknownName, UsageError
+from ...core.files import atomic_path
+from ._page import ColumnRange, DataEntry, DataFiles, DataList, DataPage
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from ..data import DataSet, Examples, Splits
+    from ...data import DataSet, Examples, Splits
 
 
 def list_data() -> DataList:
@@ -22,7 +22,7 @@ def list_data() -> DataList:
 
     Reads no data and needs no network.
     """
-    from ..data import BUILTIN, where
+    from ...data import BUILTIN, where
 
     return DataList(
         tuple(
@@ -32,20 +32,47 @@ def list_data() -> DataList:
     )
 
 
-def get_data(name: str, /) -> DataFiles:
-    """Get the files of a built-in data set onto this machine and check them.
+def get_data(
+    name: str,
+    /,
+    *,
+    out: Path | None = None,
+    sha256: str | None = None,
+    size: int | None = None,
+) -> DataFiles:
+    """Get the files of a built-in data set, or one file from Google Drive or the web, and check it.
+
+    A download that broke off is gone on with, and a file stands under its name only when it is
+    whole. From Drive it takes what everyone who has the link may read.
 
     Args:
-        name: Such as ``mnist`` or ``adbench:cardio``.
+        name: Such as `mnist` or `adbench:cardio`; or `drive:ID`, a link that Drive's share button
+            gives, or any other http address of a file.
+        out: The file to write, for an address.
+        sha256: SHA-256 that the file at an address must have.
+        size: Bytes that the file at an address must have.
 
     Raises:
         UnknownName: No set of that name.
+        UsageError: An address comes without `out`, or a set with it.
         DataError: A file cannot be had, or is not the original one.
     """
-    from ..data import find_builtin
+    from ...data import fetch_address, find_builtin
 
-    dataset, _ = find_builtin(name)
-    return DataFiles(dataset.name, tuple(_fetched(dataset).values()))
+    if not name.startswith(("drive:", "http:", "https:")):
+        for option, value in (("out", out), ("sha256", sha256), ("size", size)):
+            if value is not None:
+                raise UsageError(
+                    f"data get: `{option}` must be left out for a built-in set; got {value} for"
+                    f" {name!r}. Its place and content are known."
+                )
+        dataset, _ = find_builtin(name)
+        return DataFiles(dataset.name, tuple(_fetched(dataset).values()))
+    if out is None:
+        raise UsageError(f"data get: `out` must name the file to write for {name!r}; got None.")
+    progress = _progress if sys.stderr.isatty() else None
+    path = fetch_address(name, out, sha256=sha256 or "", size=size or 0, progress=progress)
+    return DataFiles(name, (path,))
 
 
 def show_data(name: str, /, *, target: str | None = None, picture: Path | None = None) -> DataPage:
@@ -65,8 +92,8 @@ def show_data(name: str, /, *, target: str | None = None, picture: Path | None =
         UsageError: A picture of a table is asked for, or a table lacks its target.
         DataError: A file cannot be had, or it is bad.
     """
-    from ..data import find_builtin
-    from ..tasks import open_source
+    from ...data import find_builtin
+    from ...tasks import open_source
 
     if not Path(name).exists():
         with contextlib.suppress(UnknownName):  # `open_source` says it with all it could have been
@@ -102,7 +129,7 @@ def show_data(name: str, /, *, target: str | None = None, picture: Path | None =
 
 def _fetched(dataset: DataSet) -> dict[str, Path]:
     """Get the files, saying on a terminal how far it is."""
-    from ..data import get_files
+    from ...data import get_files
 
     return get_files(dataset, progress=_progress if sys.stderr.isatty() else None)
 
@@ -113,7 +140,7 @@ def _progress(file: str, have: int, whole: int) -> None:
 
 
 def _draw(splits: Splits, title: str, path: Path) -> Path:
-    from ..data import contact_sheet
+    from ...data import contact_sheet
 
     sheet = contact_sheet(splits.train, title=title)
     try:

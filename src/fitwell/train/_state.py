@@ -1,0 +1,69 @@
+"""What a training depends on besides its settings: saved and put back, to the bit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from ..core.errors import UsageError
+from ._random import random_state, restore_random
+
+if TYPE_CHECKING:
+    from ._trainer import Trainer
+
+
+def state_of(trainer: Trainer) -> dict[str, Any]:
+    """Give the state of a training as tensors and plain data.
+
+    Args:
+        trainer: Between two steps.
+    """
+    batches = getattr(trainer.train_batches, "state_dict", None)
+    return {
+        "model": trainer.model.state_dict(),
+        "ema": None if trainer.ema is None else trainer.ema.state_dict(),
+        "optimizer": trainer.optimizer.state_dict(),
+        "scaler": trainer.scaler.state_dict(),
+        "batches": batches() if batches else None,
+        "random": random_state(),
+        "step": trainer.step,
+        "epoch": trainer.epoch,
+        "within_epoch": trainer.losses.state_dict(),
+        "seconds": trainer.history.seconds,
+        "epochs": trainer.history.epochs,
+        "observers": {type(o).__name__: o.state_dict() for o in _stateful(trainer)},
+    }
+
+
+def restore_state(trainer: Trainer, state: dict[str, Any], train: Iterable[Any]) -> None:
+    """Put a state back.
+
+    Args:
+        trainer: Built with the settings of the one that was saved.
+        state: What `state_of` gave.
+        train: The batches that training will go on with.
+
+    Raises:
+        UsageError: The state has an average of the weights and the trainer has none.
+    """
+    if (state["ema"] is None) != (trainer.ema is None):
+        raise UsageError("Trainer: `ema_decay` must be set as it was when the state was saved.")
+    trainer.model.load_state_dict(state["model"])
+    if trainer.ema is not None:
+        trainer.ema.load_state_dict(state["ema"])
+    trainer.optimizer.load_state_dict(state["optimizer"])
+    trainer.scaler.load_state_dict(state["scaler"])
+    if state["batches"] is not None:
+        train.load_state_dict(state["batches"])  # type: ignore[attr-defined]
+    trainer.step, trainer.epoch = state["step"], state["epoch"]
+    trainer.losses.load_state_dict(state["within_epoch"])
+    trainer.history.seconds = state["seconds"]
+    trainer.history.epochs = list(state["epochs"])
+    for observer in _stateful(trainer):
+        if type(observer).__name__ in state["observers"]:
+            observer.load_state_dict(state["observers"][type(observer).__name__])
+    restore_random(state["random"])
+
+
+def _stateful(trainer: Trainer) -> list[Any]:
+    return [observer for observer in trainer.observers if hasattr(observer, "state_dict")]
