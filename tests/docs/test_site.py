@@ -25,6 +25,7 @@ from .test_code_blocks import PAGES, ROOT, name
 
 _CODE = re.compile(r"```(?!python).*?```|`[^`\n]+`", re.DOTALL)  # blocks of Python run
 _OPTION = re.compile(r"(?<![\w-])--([a-z][a-z0-9-]*[a-z0-9])")
+_NUMBERS = re.compile(r"<!-- numbers: (.+?) -->")
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 FOREIGN_OPTIONS = {
     "build-arg",
@@ -134,21 +135,33 @@ def test_a_wrong_name_is_caught() -> None:
     assert unknown_names(text) == ["fitwell.trian", "optim.Adan"]
 
 
-def test_the_numbers_in_the_readmes_are_those_of_the_records(generate: ModuleType) -> None:
-    for file, language in generate.READMES.items():
-        text = (ROOT / file).read_text(encoding="utf-8")
-        current = generate.readme(text, language)
-        assert text == current, f"{file} is out of date. Run: python docs/generate.py"
-        assert text.count("<!-- numbers: recipes -->") == 1
+def test_the_numbers_in_the_pages_are_those_of_the_records(generate: ModuleType) -> None:
+    found = generate.numbered()
+    for file, current in found.items():
+        old = file.read_text(encoding="utf-8") != current
+        assert not old, f"{file} is out of date. Run: python docs/generate.py"
+    for name in ("README.md", "README.zh-CN.md"):
+        assert found[ROOT / name].count("<!-- numbers: recipes -->") == 1
 
 
 def test_without_records_pages_say_so(generate: ModuleType, tmp_path: Path) -> None:
     assert generate.recipes_page(tmp_path).count("Not measured yet") == 1
-    assert generate.benchmark_page(tmp_path).count("Not measured yet") == 3
-    block = "<!-- numbers: recipes -->\nold 0.99\n<!-- end of numbers -->"
-    filled = generate.readme(block, "zh", tmp_path)
+    page = generate.benchmark_page(tmp_path)
+    assert page.count("Not measured yet") == len(generate.BENCHMARKS)
+    block = "<!-- numbers: {} -->\nold 0.99\n<!-- end of numbers -->"
+    filled = generate.filled(block.format("recipes"), "zh", tmp_path)
     assert "尚未测量" in filled
     assert "0.99" not in filled
+    for name in sys.modules["number_blocks"].BLOCKS:
+        said = generate.filled(block.format(name), "en", tmp_path).splitlines()
+        assert said == [f"<!-- numbers: {name} -->", "*Not measured yet.*", "<!-- end of numbers -->"]
+    with pytest.raises(ValueError, match="`lucky` must be one of recipes, "):
+        generate.filled(block.format("lucky"), "en", tmp_path)
+
+
+def test_what_no_page_shows_is_no_block(generate: ModuleType) -> None:
+    shown = {name for text in generate.numbered().values() for name in _NUMBERS.findall(text)}
+    assert shown == {"recipes", *sys.modules["number_blocks"].BLOCKS}
 
 
 def record(**changes: Any) -> dict[str, Any]:
@@ -182,7 +195,8 @@ def test_records_become_tables(generate: ModuleType, tmp_path: Path) -> None:
     row = (
         r"| mnist_lenet5 | mnist (a copy) | accuracy 0.9625 | 12 | 1.5 min | 0 | A \| B, 2 cores |"
     )
-    assert generate.recipe_table(tmp_path).splitlines()[2:] == [row]
+    block = "<!-- numbers: recipes -->\n<!-- end of numbers -->"
+    assert generate.filled(block, "en", tmp_path).splitlines()[3:-1] == [row]
     recipes_page = generate.recipes_page(tmp_path)
     assert "| train | 0.5 | – |" in recipes_page
     assert "- 2025-01-02: test accuracy 0.5 by `fitwell train mnist`" in recipes_page

@@ -1,4 +1,4 @@
-"""Shares of batches, and what several processes make of them; the processes are in tests/verbs."""
+"""What several processes make of their shares; the processes themselves are in tests/verbs."""
 
 from __future__ import annotations
 
@@ -11,44 +11,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from fitwell.core.errors import UsageError
-from fitwell.data import Batch
-from fitwell.train import ALONE, Measured, Shares, Supervised, World, joined, measure
+from fitwell.train import ALONE, Measured, Supervised, World, joined, measure
 from fitwell.train._replicas import lost_process
 
 SPLIT_SUM = 1e-12  # float64 sums in another order
-
-
-@given(count=st.integers(1, 40), size=st.integers(1, 9))
-def test_every_row_is_in_one_share_and_shares_are_even(count: int, size: int) -> None:
-    batch = Batch(torch.arange(count), torch.arange(count) * 10)
-    shares = [Shares([batch], World(rank, size)).share(batch) for rank in range(size)]
-    rows = [share[0][: share.own].tolist() for share in shares]
-    assert list(itertools.chain(*rows)) == list(range(count))
-    assert {share.whole for share in shares} == {count}
-    sizes = [share.own for share in shares]
-    assert max(sizes) - min(sizes) <= 1
-    assert shares[0].own > 0  # the first process's batch norm is the one that is kept
-    for share in shares:
-        inputs, targets = share
-        assert len(inputs) >= 1  # so that a forward pass is possible
-        assert torch.equal(targets, inputs * 10)
-
-
-def test_shares_go_on_where_their_batches_do() -> None:
-    class Counted(list[Batch]):
-        def state_dict(self) -> dict[str, int]:
-            return {"position": 3}
-
-        def load_state_dict(self, state: dict[str, int]) -> None:
-            self.loaded = state
-
-    batches = Counted([Batch(torch.arange(4), None)] * 2)
-    shares = Shares(batches, World(1, 2))
-    assert len(shares) == 2
-    shares.load_state_dict(shares.state_dict())
-    assert batches.loaded == {"position": 3}
-    assert [share[0].tolist() for share in shares] == [[2, 3], [2, 3]]
-    assert next(iter(shares))[1] is None
 
 
 @given(cuts=st.lists(st.integers(0, 24), max_size=5), seed=st.integers(0, 99))

@@ -10,6 +10,7 @@ from ._bad_rows import BadRows as BadRows
 from ._bad_rows import OnBadRow as OnBadRow
 from ._batches import Batch as Batch
 from ._batches import Batches as Batches
+from ._batches import Share as Share
 from ._builtin import find_builtin as find_builtin
 from ._builtin import get_files as get_files
 from ._builtin import load_builtin as load_builtin

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..core.errors import UsageError
 from ._examples import Examples
+from ._shard import Shard
 from ._stream import PIECE_BYTES, DiskRows, Window, memory_budget, outgrows, read_ahead
 
 # Up to this size an epoch is permuted in one gather and batches are views of the result: for small
@@ -36,6 +37,21 @@ class Batch(NamedTuple):
 
     inputs: Tensor
     targets: Tensor | None
+
+
+class Share(Batch):
+    """The part of a batch that one of several processes has.
+
+    Its attribute ``whole`` is the number of examples of the batch in all processes, ``own`` that of
+    this one; 0 if its only example stands in for none.
+
+    Args:
+        inputs: (B, ...).
+        targets: (B,), or None when they are not known.
+    """
+
+    whole: int
+    own: int
 
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
@@ -66,12 +82,15 @@ class Batches:
         drop_last: Leave out a short last batch.
         augment: Changes a whole batch of inputs, drawing from the generator it is given.
         device: Where batches are wanted; data that fits should already be there.
+        shard: Rank and number of the processes that iterate over the same examples together, each
+            over its share, `batch_size` of each batch, with augmentation of its own. A `Share`
+            knows how large the whole batch is.
         memory: Bytes that inputs on disk may take in memory; None is a quarter of the memory that
             this process may use.
 
     Raises:
-        UsageError: The batch size is not positive, there is nothing to iterate over, or the memory
-            does not hold two examples.
+        UsageError: The batch size is not positive, there is nothing to iterate over, the memory
+            does not hold two examples, or the rank is not below the number of processes.
     """
 
     def __init__(
@@ -84,6 +103,7 @@ class Batches:
         drop_last: bool = False,
         augment: Augment | None = None,
         device: torch.device | str = "cpu",
+        shard: tuple[int, int] = (0, 1),
         memory: int | None = None,
     ) -> None:
         if batch_size < 1:
@@ -94,6 +114,8 @@ class Batches:
         self.augment = augment
         self.device = torch.empty(0, device=device).device  # with its number, such as cuda:0
         self.drop_last = drop_last
+        self.shard = Shard(*shard)
+        self.shard.check()
         if len(self) == 0:
             raise UsageError(
                 f"Batches: `examples` must fill at least one batch; got {len(examples)} examples,"
@@ -104,12 +126,13 @@ class Batches:
         self._order = torch.Generator().manual_seed(seed)
         self._noise = torch.Generator(self.device).manual_seed(seed)
         self._epoch_start = self._order.get_state()
+        self._draw = 0
         self._position = 0
         self._resume_at = 0
 
     def __len__(self) -> int:
-        count = len(self.examples)
-        return count // self.batch_size if self.drop_last else -(-count // self.batch_size)
+        count, whole = len(self.examples), self.batch_size * self.shard.size
+        return count // whole if self.drop_last else -(-count // whole)
 
     def _choose_window(self) -> Window | None:
         inputs = self.examples.inputs
@@ -133,7 +156,11 @@ class Batches:
             self._order.set_state(self._epoch_start)
         else:
             self._epoch_start = self._order.get_state()
+        self._draw = self._draw_of_epoch()
         order = self._permutation() if self.shuffle else None
+        if self.shard.size > 1:
+            order = torch.arange(len(self.examples)) if order is None else order
+            order = self.shard.own(order, self.batch_size, drop_last=self.drop_last)
         on_disk = isinstance(self.examples.inputs, DiskRows)
         gathered = (self._read if on_disk else self._gather)(order, skip)
         with contextlib.closing(gathered):
@@ -142,7 +169,27 @@ class Batches:
                 if self._position == 0:
                     self._epoch_start = self._order.get_state()
                 placed = None if targets is None else self._placed(targets)
-                yield Batch(self._prepare(inputs), placed)
+                if self.shard.size == 1:
+                    yield Batch(self._prepare(inputs), placed)
+                else:
+                    yield self._share(number, inputs, placed)
+
+    def _share(self, number: int, inputs: Tensor, targets: Tensor | None) -> Share:
+        """Give a process's part of a batch, with draws that depend on its place alone."""
+        self._noise.manual_seed(self._draw + 1_000_003 * number + 7_919 * self.shard.rank)
+        share = Share(self._prepare(inputs), targets)
+        full = self.batch_size * self.shard.size
+        share.whole = min(full, len(self.examples) - (number - 1) * full)
+        rows = self.shard.rows(share.whole, self.batch_size)
+        share.own = rows.stop - rows.start
+        return share
+
+    def _draw_of_epoch(self) -> int:
+        """Draw a number for the noise of an epoch, without changing the orders to come."""
+        if self.shard.size == 1 or self.augment is None:
+            return 0
+        peek = self._order.clone_state() if self.shuffle else self._order
+        return int(torch.randint(2**40, (), generator=peek))
 
     def _permutation(self) -> Tensor:
         if self._window is not None:
@@ -158,13 +205,15 @@ class Batches:
         """Give batches of inputs on disk."""
         inputs, targets = cast(DiskRows, self.examples.inputs), self.examples.targets
         count, size, memory = len(inputs), self.batch_size, self._room()
-        if order is None or self._window is None:
+        if self._window is None or not self.shuffle:
             few = max(1, min(2 * PIECE_BYTES, memory // 2) // max(1, inputs.row_bytes))
             bounds = [*range(0, count, few), count]
         else:
             bounds = self._window.bounds(count)
         order = torch.arange(count) if order is None else order
-        wanted = min(len(self) * size, count)
+        if self.shard.size > 1:
+            bounds = sorted({self.shard.before(place, count, size) for place in bounds})
+        wanted = min(len(self) * size, len(order))
         bounds = [bound for bound in bounds if bound < wanted] + [wanted]
         moved = None if targets is None else targets.index_select(0, order)
         rows = read_ahead(

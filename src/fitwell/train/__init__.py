@@ -46,7 +46,6 @@ from ._recorders import MetricsLog as MetricsLog
 from ._recorders import resume as resume
 from ._replicas import ALONE as ALONE
 from ._replicas import Replicas as Replicas
-from ._replicas import Shares as Shares
 from ._replicas import World as World
 from ._replicas import joined as joined
 from ._run import Run as Run

@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast, final
 
@@ -43,6 +43,11 @@ class World:
     rank: int = 0
     size: int = 1
     local_rank: int = 0
+
+    @property
+    def shard(self) -> tuple[int, int]:
+        """This process and their number, for `fitwell.data.Batches`."""
+        return self.rank, self.size
 
     @property
     def leads(self) -> bool:
@@ -168,12 +173,13 @@ def _world() -> World:
 class Replicas:
     """Equal copies of a model, one per process, that learn from each other's gradients.
 
-    Give it to `Trainer`, and to each process its share of every batch: `Shares` of the same
-    batches, or a loader with a ``DistributedSampler``. The gradient is that of the mean loss over
-    all shares, so that training equals that of one process on the whole batches, but for
+    Give it to `Trainer`, and to each process its share of every batch: `Batches` with
+    ``shard=world.shard``, or a loader with a ``DistributedSampler``. The gradient is that of the
+    mean loss over all shares, so that training equals that of one process on the whole batches, but
+    for
 
     - batch normalization, whose statistics are those of the first process's share;
-    - dropout, whose draws differ from process to process.
+    - dropout and augmentation, whose draws differ from process to process.
 
         g = Σᵣ (nᵣ / n) ∇ lossᵣ      nᵣ examples in the share of process r, n in all
 
@@ -270,70 +276,6 @@ class Replicas:
         return numbers
 
 
-class Share(tuple[Any, ...]):
-    """What one process gets of a batch.
-
-    Attributes:
-        whole: Examples of the batch in all processes.
-        own: Examples of this process; 0 if the batch is too short for all, in which case one
-            example is there all the same, with no weight.
-    """
-
-    whole: int
-    own: int
-
-
 def _own(share: Any) -> int:
     own: int = getattr(share, "own", batch_length(share))
     return own
-
-
-@final
-class Shares:
-    """The share of one process in each of some batches.
-
-    Every process takes the same batches, in the same order, and keeps its part of each: rows
-    ⌈i·B/R⌉ ... ⌈(i+1)·B/R⌉ - 1 of a batch of B, for process i of R. Each example is in exactly one
-    share, also of a short last batch.
-
-    Args:
-        batches: Tensors or tuples of tensors with the examples first, the same in all processes.
-        world: From `joined`.
-    """
-
-    def __init__(self, batches: Iterable[Any], world: World) -> None:
-        self.batches = batches
-        self.world = world
-
-    def __len__(self) -> int:
-        return len(self.batches)  # type: ignore[arg-type]
-
-    def __iter__(self) -> Iterator[Share]:
-        for batch in self.batches:
-            yield self.share(batch)
-
-    def share(self, batch: Any) -> Share:
-        """Give this process's rows of a batch.
-
-        Args:
-            batch: Of all processes.
-        """
-        whole, rank, size = batch_length(batch), self.world.rank, self.world.size
-        start, stop = -(-whole * rank // size), -(-whole * (rank + 1) // size)
-        rows = slice(start, stop) if stop > start else slice(0, 1)
-        share = Share(None if part is None else part[rows] for part in batch)
-        share.whole, share.own = whole, stop - start
-        return share
-
-    def state_dict(self) -> dict[str, Any]:
-        """Give the position of the batches."""
-        state: dict[str, Any] = self.batches.state_dict()  # type: ignore[attr-defined]
-        return state
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved position.
-
-        Args:
-            state: What `state_dict` gave.
-        """
-        self.batches.load_state_dict(state)  # type: ignore[attr-defined]

@@ -30,7 +30,6 @@ from ..train import (
     Replicas,
     Run,
     Settings,
-    Shares,
     Supervised,
     TimeBudget,
     Trainer,
@@ -162,8 +161,8 @@ class Session:
         best = EarlyStopping(
             self.run.settings.loss.metric, self.run.manifest["best_mode"], chosen.patience
         )
-        train = self._shares(self.batches(self.splits.train, chosen.batch_size, training=True))
-        valid = self._shares(self.batches(self.splits.valid, max(chosen.batch_size, 256)))
+        train = self.batches(self.splits.train, chosen.batch_size, training=True)
+        valid = self.batches(self.splits.valid, max(chosen.batch_size, 256))
         replicas = Replicas(self.world) if self.world.size > 1 else None
         observers = self._observers(best) if self.world.leads else ()
         trainer = self.trainer(model, chosen, observers, replicas)
@@ -214,7 +213,7 @@ class Session:
         return self.world.device(self.run.settings.optimization.device)
 
     def batches(self, examples: Examples, size: int, *, training: bool = False) -> Batches:
-        """Give batches of examples for all processes together.
+        """Give batches of examples, in each process its share.
 
         Args:
             examples: Of the data.
@@ -224,11 +223,12 @@ class Session:
         chosen = self.run.settings.optimization
         return Batches(
             _placed(examples, self._device),
-            size * self.world.size,
+            size,
             shuffle=training,
             seed=chosen.seed,
             augment=augmentation(chosen.augment) if training else None,
             device=self._device,
+            shard=self.world.shard,
             memory=None if self.world.size == 1 else memory_budget() // self.world.size,
         )
 
@@ -249,9 +249,6 @@ class Session:
             facts: The entries.
         """
         return replace(self, run=Run(self.run.folder, {**self.run.manifest, **facts}))
-
-    def _shares(self, batches: Batches) -> Batches | Shares:
-        return batches if self.world.size == 1 else Shares(batches, self.world)
 
     def _observers(self, best: EarlyStopping) -> list[object]:
         kept = Recording.of(self.run)
@@ -296,7 +293,7 @@ class Session:
             observers=observers,
         )
 
-    def _restore(self, trainer: Trainer, train: Batches | Shares, best: EarlyStopping) -> None:
+    def _restore(self, trainer: Trainer, train: Batches, best: EarlyStopping) -> None:
         checkpoints = self.run.checkpoints()
         step = checkpoints.newest()
         if step is not None:

@@ -6,13 +6,14 @@ import copy
 import math
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ..core.errors import UsageError
 from ..core.runs import is_run
 from ..data import Batches
 from ..tasks import make_optimizer
-from ..train import Run, Way, find_batch_size, measure_speed
+from ..train import ALONE, Run, Way, find_batch_size, measure_speed
 from ._session import Session
 
 _WAY = ("precision", "channels_last", "compiled")
@@ -42,12 +43,13 @@ def tuned(session: Session, given: Mapping[str, Any]) -> Session:
             return {n: getattr(kept, n) for n in opened}, before.manifest.get("measured", {})
         changes: dict[str, Any] = {}
         facts: dict[str, Any] = {}
+        alone = replace(session, world=ALONE)  # one process measures for all
         if given["batch_size"] == "auto":
-            changes, facts["batch_size"] = _fitting_batch(session)
+            changes, facts["batch_size"] = _fitting_batch(alone)
         if given["speed"]:
             typed = {**given, "compiled": given["compile"]}
             keep = {name for name in _WAY if typed[name] is not None}
-            way, facts["speed"] = _fastest(session.with_settings(**changes), keep)
+            way, facts["speed"] = _fastest(alone.with_settings(**changes), keep)
             changes |= way
         return changes, facts
 
