@@ -1,7 +1,7 @@
-"""Write the generated pages of the site, and the blocks of numbers in the two READMEs.
+"""Write the generated pages of the site, and the blocks of numbers in the other pages.
 
     python docs/generate.py            # before `mkdocs build`; writes docs/reference/*.md
-    python docs/generate.py --check    # changes nothing; exit code 1 if a README is out of date
+    python docs/generate.py --check    # changes nothing; exit code 1 if a number is out of date
 
 Cards come from the source text (`fitwell.core.catalog`), options from the verbs' signatures,
 numbers from ``records/*.jsonl``, the state of the course from ``coverage.tsv``; none by hand.
@@ -28,16 +28,14 @@ from fitwell.core.references import bibtex
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from numbers_from_records import BENCHMARKS, benchmark_page, cell, recipe_table, recipes_page
+from number_blocks import filled
+from numbers_from_records import BENCHMARKS, benchmark_page, cell, recipes_page
 
 ROOT = Path(__file__).parent.parent
 REFERENCE = ROOT / "docs" / "reference"
 RECORDS = ROOT / "records"
-READMES = {"README.md": "en", "README.zh-CN.md": "zh"}
 SIGNATURE_WIDTH = 88
 NOTE = "<!-- Written by docs/generate.py; change the source instead. -->\n\n"
-
-_BLOCK = re.compile(r"(<!-- numbers: recipes -->\n).*?(<!-- end of numbers -->)", re.DOTALL)
 
 
 def pages(records: Path = RECORDS) -> dict[str, str]:
@@ -263,16 +261,15 @@ def chinese_page() -> str:
     return re.sub(r"\[([^\]]+)\]\((?!https?:|\.\./|#)[^)]+\)", r"\1", text)
 
 
-def readme(text: str, language: str, records: Path = RECORDS) -> str:
-    """Give the text of a README with its block of numbers brought up to date.
-
-    Args:
-        text: The README.
-        language: ``en`` or ``zh``.
-        records: Folder of the record files.
-    """
-    table = recipe_table(records, language)
-    return _BLOCK.sub(lambda match: f"{match[1]}{table}\n{match[2]}", text)
+def numbered() -> dict[Path, str]:
+    """Give the files that hold blocks of numbers, with the text they should have."""
+    files = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+    texts = {file: file.read_text(encoding="utf-8") for file in files if REFERENCE != file.parent}
+    return {
+        file: filled(text, "zh" if "zh" in file.stem else "en", RECORDS)
+        for file, text in texts.items()
+        if "<!-- numbers:" in text
+    }
 
 
 def prose(text: str) -> str:
@@ -347,19 +344,15 @@ def write(texts: Mapping[str, str], folder: Path) -> None:
 def main() -> int:
     """Run as a script; gives the exit code."""
     parser = argparse.ArgumentParser(description="Write the generated pages of the site.")
-    parser.add_argument("--check", action="store_true", help="only say whether READMEs are current")
+    parser.add_argument("--check", action="store_true", help="only say whether all is current")
     options = parser.parse_args()
-    old = [
-        name
-        for name, language in READMES.items()
-        if (text := (ROOT / name).read_text(encoding="utf-8")) != readme(text, language)
-    ]
+    old = {f: text for f, text in numbered().items() if f.read_text(encoding="utf-8") != text}
     if options.check:
-        print(f"out of date: {', '.join(old)}" if old else "up to date")
+        names = ", ".join(file.relative_to(ROOT).as_posix() for file in old)
+        print(f"out of date: {names}" if old else "up to date")
         return 1 if old else 0
-    for name in old:
-        file = ROOT / name
-        file.write_text(readme(file.read_text("utf-8"), READMES[name]), encoding="utf-8")
+    for file, text in old.items():
+        file.write_text(text, encoding="utf-8")
     write(pages(), REFERENCE)
     files = ", ".join(f"{name}.jsonl" for name in BENCHMARKS)
     print(f"wrote {REFERENCE.relative_to(ROOT)}/*.md; benchmarks from {files}")

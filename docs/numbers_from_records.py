@@ -27,8 +27,23 @@ BENCHMARKS = {
         "Seconds until a command has done its first useful thing, each in a new process. Made by"
         " `benchmarks/startup.py`.",
     ),
+    "estimator": (
+        "Inside scikit-learn",
+        "Seconds of a grid search, `fitwell.Classifier` against skorch with equal scores. Made by"
+        " `benchmarks/estimator.py`.",
+    ),
+    "stream": (
+        "Larger than memory",
+        "An epoch over a file on disk, against reading it from end to end. Made by"
+        " `benchmarks/stream.py`.",
+    ),
+    "plan": (
+        "Plans",
+        "What `fitwell train --plan` predicts over what the training then takes. Made by"
+        " `benchmarks/plan.py`.",
+    ),
 }
-"""Title and description of each file of benchmark records."""
+"""Title and description of each file of benchmark records; other files are shown by their names."""
 
 WORDS = {
     "en": {
@@ -149,8 +164,10 @@ def benchmark_page(records: Path) -> str:
         " ratio is a contestant's time over that of the one without a ratio, within each turn. Its"
         " range holds the median with a probability of 0.95 or more, given six rounds or more.",
     ]
-    for name, (title, about) in BENCHMARKS.items():
-        parts += [f"## {title}", about]
+    others = [file.stem for file in sorted(records.glob("*.jsonl")) if file.stem != "recipes"]
+    more = {name: (name.capitalize(), "") for name in others if name not in BENCHMARKS}
+    for name, (title, about) in (BENCHMARKS | more).items():
+        parts += [f"## {title}", about] if about else [f"## {title}"]
         found = newest(records, name)
         if not found:
             parts.append(str(WORDS["en"]["none"]))
@@ -165,19 +182,25 @@ def result_table(result: Mapping[str, Any]) -> str:
 
     Args:
         result: Numbers, lists of numbers, or mappings to them, by name. A mapping with a `median`
-            is a contestant.
+            is a contestant, also within `contestants`; other mappings in mappings are left out.
     """
-    groups = {name: value for name, value in result.items() if isinstance(value, Mapping)}
+    flat = {k: v for k, v in result.items() if k != "contestants"} | result.get("contestants", {})
+    groups = {name: value for name, value in flat.items() if isinstance(value, Mapping) and value}
     contestants = {name: value for name, value in groups.items() if "median" in value}
-    plain = {name: value for name, value in result.items() if name not in groups}
+    plain = {name: value for name, value in flat.items() if not isinstance(value, Mapping)}
     rows = {name: value for name, value in groups.items() if name not in contestants}
     parts = []
     if contestants:
         parts.append(contest_table(contestants))
-    for name in [name for name, value in rows.items() if contestants or not value]:
-        plain |= rows.pop(name)
-    if rows:
-        columns = list(dict.fromkeys(key for value in rows.values() for key in value))
+        for name, value in rows.items():
+            lines = [[key, number(one)] for key, one in value.items()]
+            title = "measured" if name == "goals" else name.replace("_", " ")
+            parts.append(table(("", title), lines))
+    elif rows:
+        keys = (
+            k for value in rows.values() for k, v in value.items() if not isinstance(v, Mapping)
+        )
+        columns = list(dict.fromkeys(keys))
         lines = [[name, *(number(v.get(c)) for c in columns)] for name, v in rows.items()]
         parts.append(table(("", *columns), lines))
     if plain:
@@ -257,6 +280,8 @@ def number(value: object) -> str:
         return "–"
     if isinstance(value, (list, tuple)) and value:
         return number(statistics.median(value))
+    if isinstance(value, Mapping):
+        return "; ".join(f"{name}: {number(one)}" for name, one in value.items())
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return cell(str(value))
     return f"{value:,}" if isinstance(value, int) else _rounded(value)

@@ -165,6 +165,14 @@ def test_pieces_of_two_versions_are_not_joined(drive: Drive, tmp_path: Path) -> 
     assert [asked[2] for asked in drive.asked] == [None, "bytes=300000-", None]
 
 
+def test_pieces_of_two_addresses_are_not_joined(drive: Drive, tmp_path: Path) -> None:
+    drive.break_after = [300_000]
+    with pytest.raises(DataError, match="broke after 300,000 of 768,000 bytes"):
+        fetch_address(f"{drive.base}/one", tmp_path / "set.bin", patience=Patience(attempts=1))
+    drive.content = CONTENT[::-1]
+    assert get(tmp_path / "set.bin", f"{drive.base}/other").read_bytes() == CONTENT[::-1]
+
+
 @pytest.mark.parametrize("status", [200, 403, 429])
 def test_plat_03_quota_pages_are_waited_out(
     drive: Drive, tmp_path: Path, status: int, monkeypatch: pytest.MonkeyPatch

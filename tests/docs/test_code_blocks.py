@@ -2,11 +2,12 @@
 
 A page is one session: its blocks share a folder and Python names. Recipes are cut to one epoch, and
 a report is written only where a page asks for one, so that what a reader runs for minutes takes a
-moment here.
+moment here. The code of a translated page does not run again: it has to be that of the original.
 """
 
 from __future__ import annotations
 
+import ast
 import os
 import sys
 from dataclasses import replace
@@ -29,6 +30,9 @@ PAGES = [
     *sorted(ROOT.glob("*.md")),
     *(p for p in sorted((ROOT / "docs").rglob("*.md")) if p.parent.name != "reference"),
 ]
+ORIGINALS = {p: ROOT / "docs" / "tour" / p.name for p in PAGES if p.parent.name == "zh"}
+"""The page that each translated page has its code from."""
+
 NEED_DATA = {"docs/data.md"}
 """Pages all of whose code needs the real data sets."""
 
@@ -95,7 +99,11 @@ def session(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def with_code() -> list[Path]:
-    return [p for p in PAGES if any(b.language in ("python", "bash") for b in blocks_of(p))]
+    return [
+        p
+        for p in PAGES
+        if p not in ORIGINALS and any(b.language in ("python", "bash") for b in blocks_of(p))
+    ]
 
 
 @pytest.mark.parametrize("page", with_code(), ids=name)
@@ -120,6 +128,37 @@ def test_the_code_of_a_page_runs(
         elif block.language == "bash":
             fails = block.comment == "fails"
             run_commands(block, expected_messages(blocks, place) if fails else [], capsys)
+
+
+def meanings(page: Path) -> list[object]:
+    """Give what the blocks of a page do, without the comments in their code."""
+    found: list[object] = []
+    for block in blocks_of(page):
+        code: object = block.code
+        if block.language == "bash":
+            code = block.commands
+        elif block.language == "python":
+            code = ast.dump(ast.parse(block.code))
+        found.append((block.language, block.title, block.comment, code))
+    return found
+
+
+@pytest.mark.parametrize("page", ORIGINALS, ids=name)
+def test_the_code_of_a_translated_page_is_that_of_the_original(page: Path) -> None:
+    assert meanings(page) == meanings(ORIGINALS[page])
+    assert meanings(page) != []
+
+
+def test_a_translation_may_change_comments_alone(tmp_path: Path) -> None:
+    page, text = tmp_path / "page.md", "```bash\nfitwell show {}  # {}\n```\n"
+    python = "```python\nx = {}  # {}\n```\n"
+    page.write_text(text.format("runs/a", "one") + python.format(1, "two"), encoding="utf-8")
+    original = meanings(page)
+    page.write_text(text.format("runs/a", "一") + python.format(1, "二"), encoding="utf-8")
+    assert meanings(page) == original
+    for command, value in (("runs/b", 1), ("runs/a", 2)):
+        page.write_text(text.format(command, "一") + python.format(value, "二"), encoding="utf-8")
+        assert meanings(page) != original
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)

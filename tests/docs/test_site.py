@@ -23,7 +23,9 @@ from fitwell.core.catalog import entries, families
 
 from .test_code_blocks import PAGES, ROOT, name
 
-_CODE = re.compile(r"```(?!python).*?```|`[^`\n]+`", re.DOTALL)  # blocks of Python run
+_CODE = re.compile(r"^```(?!python)\w.*?^```$|`[^`\n]+`", re.DOTALL | re.MULTILINE)
+"""Code in the text, and blocks of it but for Python, which runs."""
+
 _OPTION = re.compile(r"(?<![\w-])--([a-z][a-z0-9-]*[a-z0-9])")
 _NUMBERS = re.compile(r"<!-- numbers: (.+?) -->")
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
@@ -34,6 +36,8 @@ FOREIGN_OPTIONS = {
     "help",
     "index-url",
     "ipc",
+    "nnodes",
+    "nproc-per-node",
     "require-hashes",
     "rm",
     "signal",
@@ -140,8 +144,8 @@ def test_the_numbers_in_the_pages_are_those_of_the_records(generate: ModuleType)
     for file, current in found.items():
         old = file.read_text(encoding="utf-8") != current
         assert not old, f"{file} is out of date. Run: python docs/generate.py"
-    for name in ("README.md", "README.zh-CN.md"):
-        assert found[ROOT / name].count("<!-- numbers: recipes -->") == 1
+    for readme in ("README.md", "README.zh-CN.md"):
+        assert found[ROOT / readme].count("<!-- numbers: recipes -->") == 1
 
 
 def test_without_records_pages_say_so(generate: ModuleType, tmp_path: Path) -> None:
@@ -152,9 +156,9 @@ def test_without_records_pages_say_so(generate: ModuleType, tmp_path: Path) -> N
     filled = generate.filled(block.format("recipes"), "zh", tmp_path)
     assert "尚未测量" in filled
     assert "0.99" not in filled
-    for name in sys.modules["number_blocks"].BLOCKS:
-        said = generate.filled(block.format(name), "en", tmp_path).splitlines()
-        assert said == [f"<!-- numbers: {name} -->", "*Not measured yet.*", "<!-- end of numbers -->"]
+    for kind in sys.modules["number_blocks"].BLOCKS:
+        said = generate.filled(block.format(kind), "en", tmp_path)
+        assert said == block.format(kind).replace("old 0.99", "*Not measured yet.*")
     with pytest.raises(ValueError, match="`lucky` must be one of recipes, "):
         generate.filled(block.format("lucky"), "en", tmp_path)
 
@@ -206,6 +210,44 @@ def test_records_become_tables(generate: ModuleType, tmp_path: Path) -> None:
     assert "| help, seconds | 0.25 |" in page
     assert "| images per second | 1,234 |" in page
     assert "rounds 3" in page
+
+
+def test_each_shape_of_a_record_becomes_a_table(generate: ModuleType, tmp_path: Path) -> None:
+    ours = {"seconds": [1.0], "median": 1.0, "samples_per_second": 50.0}
+    peer = {"seconds": [2.0], "median": 2.0, "ratio": 2.0}
+    written = {
+        "stream": {"megabytes_per_second": {"read": 512.0}, "contestants": {"a": ours, "b": peer}},
+        "plan": {"digits": {"seconds_ratio": 1.25, "plan": {"steps": 3}}},
+        "options": {"bf16": {"speed": 1.5}},
+        "engine": {"fitwell": ours, "hand": peer},
+        "images": {"first_epoch_images_per_second": 30.0},
+    }
+    for stem, result in written.items():
+        made = record(what=f"{stem}, small", result=result, images=7)
+        (tmp_path / f"{stem}.jsonl").write_text(json.dumps(made) + "\n", encoding="utf-8")
+    rungs = {"references": {"line": 3.0}, "big": {"mse": 4.0, "features": 9, "parameters": 99}}
+    lines = [
+        record(what="covid_hw1 random", result=rungs),
+        record(what="covid_hw1 states", result={"references": {"line": 5.0}, "big": {"mse": 6.0}}),
+        record(method="fitwell train mnist --model 'CNN(pool=1)'", parameters=1234),
+    ]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (tmp_path / "recipes.jsonl").write_text(text.replace('"loss": 0.5', '"accuracy": 0.75'))
+
+    expected = {
+        "stream": ["| b | 2 | – to – | – | 2 |", "| read | 512 |"],
+        "plan": ["| digits | 1.25 |"],
+        "options": ["| bf16 | 1.5 |"],
+        "engine": ["| samples/s of fitwell | 50 |", "| hand | 2 |"],
+        "image folder": ["| small | 7 | 30 | – | – | – |"],
+        "covid": ["| line | – | – | 3 | 5 |", "| big | 9 | 99 | 4 | 6 |"],
+        "image recipes": ["| mnist_lenet5 | CNN(pool=1) | – | 1,234 | 12 | 1.5 | 0.75 | 0.9625 |"],
+    }
+    for name_of_block, rows in expected.items():
+        block = f"<!-- numbers: {name_of_block} -->\n<!-- end of numbers -->"
+        found = generate.filled(block, "en", tmp_path).splitlines()
+        assert [row for row in rows if row not in found] == []
+    assert "## Options\n\n### options, small" in generate.benchmark_page(tmp_path)
 
 
 def test_long_signatures_are_broken_at_arguments(generate: ModuleType) -> None:

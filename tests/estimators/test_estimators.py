@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from fitwell import Classifier, Regressor
 from fitwell.core.errors import TrainingError, UnknownName, UsageError
+from fitwell.core.records import read_records
 from fitwell.data import stratified_split
 from fitwell.nn import MLP
 
@@ -318,3 +320,12 @@ def test_a_network_has_the_layers_that_were_asked_for(iris: tuple[Any, Any]) -> 
 def test_nothing_to_train_is_refused(iris: tuple[Any, Any]) -> None:
     with pytest.raises(UsageError, match="`model` must have parameters to train"):
         Classifier(nn.Identity()).fit(*iris)
+
+
+def test_pt_06_grid_search_finds_what_skorch_finds() -> None:
+    """As recorded by benchmarks/estimator.py, which trains both on the same folds."""
+    (record,) = read_records(Path(__file__).parents[2] / "records" / "estimator.jsonl")[-1:]
+    result = record["result"]
+    assert result["fitwell"]["best"] == result["skorch"]["best"]
+    pairs = zip(*(np.ravel(result[name]["scores"]) for name in ("fitwell", "skorch")), strict=True)
+    assert max(abs(ours - theirs) for ours, theirs in pairs) <= 1e-6

@@ -302,3 +302,23 @@ def test_pt_21_eval_changes_layers_and_no_grad_changes_recording(
     # ... and only no_grad() on the graph.
     assert first.requires_grad != without_grad
     assert (first.grad_fn is None) == without_grad
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an accelerator")
+def test_pt_02_losses_on_a_gpu_are_those_on_the_cpu() -> None:
+    losses = {}
+    for device in ("cpu", "cuda"):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3))
+        x, y = torch.rand(16, 1, 8, 8), torch.arange(16) % 3
+        model, x, y = model.to(device), x.to(device), y.to(device)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        losses[device] = []
+        for _ in range(5):
+            loss = nn.functional.cross_entropy(model(x), y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses[device].append(loss.item())
+    assert losses["cuda"] == pytest.approx(losses["cpu"], rel=1e-5)

@@ -69,12 +69,13 @@ def test_the_settings_of_a_recipe_make_a_run(
     monkeypatch.setitem(sys.modules, "recording", recording)
     path = FOLDER / f"{name}.py"
     code = compile(path.read_text(encoding="utf-8"), str(path), "exec")
-    exec(code, {"__name__": "__main__"})
+    exec(code, {"__name__": "__main__", "__file__": str(path)})
     assert asked
     for called, settings in asked.items():
         assert called.startswith(name)
         source = settings.pop("source")
         settings.pop("valid", None)  # the data here is split already
+        settings.pop("workers", None)  # and in the memory of this process
         run = fitwell.train(
             like(source),
             run=tmp_path / called,
@@ -164,3 +165,12 @@ def test_hw1_chooses_features_by_training_rows_alone(load: Callable[..., ModuleT
     assert names[:4] == [f"tested_positive.{day}" for day in (1, 2, 3, 4)]
     other = replace(splits.train, inputs=splits.train.inputs.roll(1, dims=1))
     assert hw1.choose(other, 16) != columns
+
+
+def test_fed_43_the_network_has_the_weights_that_keras_counts(
+    load: Callable[..., ModuleType],
+) -> None:
+    """The number is `count_params()` of the same layers in Keras 3."""
+    network = load("mnist_mirrored").LectureCNN(in_channels=1, out_features=10)
+    assert sum(p.numel() for p in network.parameters()) == 93_322
+    assert network(torch.zeros(2, 1, 28, 28)).shape == (2, 10)

@@ -211,20 +211,6 @@ def test_a_copy_that_is_trained_itself_is_not_copied(run: Run, capsys: Any) -> N
     assert capsys.readouterr().err == ""
 
 
-WITH_COPY = """
-import sys
-from pathlib import Path
-from fitwell.cli import main
-from fitwell.train import CopyOut
-from fitwell.verbs._session import Session
-plain = Session._observers
-def observers(self, *given):
-    return [*plain(self, *given), CopyOut(self.run.folder, Path("copy"), 0.05)]
-Session._observers = observers
-sys.exit(main(sys.argv[1:]))
-"""
-
-
 @pytest.mark.slow
 def test_plat_04_a_killed_runtime_loses_an_interval_and_goes_on_from_the_copy(
     tmp_path: Path,
@@ -232,7 +218,8 @@ def test_plat_04_a_killed_runtime_loses_an_interval_and_goes_on_from_the_copy(
     words = ["train", "digits", "--model", "MLP(hidden=(32,), dropout=0.2)", "--epochs", "4"]
     words += ["--batch-size", "16", "--log-every", "1", "--checkpoint-seconds", "0"]
     words += ["--quiet", "--no-report", "--run", "run"]
-    command = [sys.executable, "-c", WITH_COPY, *words]
+    words += ["--copy-to", "copy", "--copy-seconds", "0.05"]
+    command = [sys.executable, "-m", "fitwell", *words]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, cwd=tmp_path, env=environment)
     copied: list[int] = []

@@ -84,9 +84,17 @@ def test_a_process_alone_is_a_world_of_one(monkeypatch: pytest.MonkeyPatch) -> N
             world.after_leader(lambda: 1 // 0)
 
 
-def test_each_process_has_a_gpu_of_its_own() -> None:
+def test_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[int] = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
     assert World(5, 8, 1).device("cuda") == "cuda:1"
-    assert World(5, 8, 1).device("cpu") == "cpu"
+    assert World(5, 8, 7).device("cpu") == "cpu"
+    assert chosen == [1]
+    with pytest.raises(UsageError, match="must not be more than the GPUs they are to use, 2"):
+        World(2, 3, 2).device("cuda")
+    with pytest.raises(UsageError, match="got process 1 of 2 on 'cuda:1'"):
+        World(0, 2, 0).device("cuda:1")
 
 
 def test_other_errors_are_no_lost_process() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -243,3 +244,23 @@ def test_observers_are_called_in_order() -> None:
     trainer.fit(batches(batch_size=50), epochs=2)
     epoch = ["on_step", "on_step", "on_epoch"]
     assert calls == ["on_fit_start", *epoch, *epoch, "on_fit_end"]
+
+
+def test_a_state_saved_within_an_epoch_holds_the_time_that_it_took() -> None:
+    """So that speed and time are right after a kill, when nothing could be added up any more."""
+    saved: list[dict[str, Any]] = []
+
+    class Saver:
+        def on_step(self, trainer: Trainer) -> None:
+            saved.append(trainer.state_dict())
+
+    model = network()
+    trainer = Trainer(model, objective(), SGD(model.parameters(), lr=0.1), observers=[Saver()])
+    history = trainer.fit(batches(), epochs=2)
+    within = [state["within_epoch"]["seconds"] for state in saved]
+    per_epoch = len(saved) // 2
+    assert all(0 < a < b for a, b in itertools.pairwise(within[:per_epoch]))
+    whole = [state["seconds"] for state in saved]
+    assert all(0 < a < b for a, b in itertools.pairwise(whole))
+    assert whole[-1] <= history.seconds
+    assert within[per_epoch - 1] <= history.epochs[0]["seconds"]

@@ -6,6 +6,7 @@ gone on with, and copied out again; when it is finished, the predictions are wri
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -84,3 +85,17 @@ def test_plat_12_other_settings_are_not_mixed_into_a_run(
     code, _, err = call(capsys, *[w for w in words if w not in ("--run", tmp_path / "run")])
     assert code == 2
     assert "`run` must name the folder" in err
+
+
+def test_a_run_of_an_older_version_without_the_newer_settings_goes_on(
+    words: list[str | Path], tmp_path: Path, capsys: Any
+) -> None:
+    assert call(capsys, *words, "--max-minutes", "0.00001")[0] == 0
+    file = tmp_path / "run" / "run.json"
+    manifest = json.loads(file.read_text())
+    for name in ("workers", "recompute"):
+        del manifest["settings"]["optimization"][name]
+    file.write_text(json.dumps(manifest))
+    code, _, err = call(capsys, *words)
+    assert code == 0, err
+    assert Run.open(tmp_path / "run").status == "finished"

@@ -125,6 +125,21 @@ def test_a_changed_or_damaged_stage_is_renewed(tmp_path: Path) -> None:
     assert stage(archive).files == 5
 
 
+def test_files_put_beside_what_was_staged_are_never_deleted(tmp_path: Path) -> None:
+    archive = zipped(tmp_path / "d.zip")
+    folder = stage(archive).folder
+    (folder / "labels.csv").write_text("mine")
+    again = stage(archive)
+    assert (again.files, again.files_read) == (4, 0)
+    with zipfile.ZipFile(archive, "a") as opened:
+        opened.writestr("five.txt", b"5")
+    with pytest.raises(DataError, match=r"got 1 files more\. Move them away"):
+        stage(archive)
+    assert (folder / "labels.csv").read_text() == "mine"
+    (folder / "labels.csv").unlink()
+    assert stage(archive).files == 5
+
+
 def test_plat_05_a_copy_that_was_cut_off_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -287,6 +302,27 @@ def test_a_symbolic_link_in_a_zip_is_left_out(tmp_path: Path) -> None:
     done = stage(tmp_path / "d.zip", to=tmp_path / "local")
     assert content(tmp_path / "local") == {"real": b"real"}
     assert done.skipped == 1
+
+
+def test_a_tar_that_ends_with_a_zip_is_a_tar(tmp_path: Path) -> None:
+    inner = zipped(tmp_path / "inner.zip").read_bytes()
+    with tarfile.open(tmp_path / "d.tar", "w") as archive:
+        add(archive, "one.txt", b"1")
+        add(archive, "inner.zip", inner)
+    stage(tmp_path / "d.tar", to=tmp_path / "local")
+    assert content(tmp_path / "local") == {"inner.zip": inner, "one.txt": b"1"}
+
+
+def test_a_zip_packed_in_an_unknown_way_is_explained(tmp_path: Path) -> None:
+    archive = tmp_path / "d.zip"
+    with zipfile.ZipFile(archive, "w") as opened:
+        opened.writestr("big.bin", b"x")
+    data = bytearray(archive.read_bytes())
+    for mark, place in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):  # the method, in both heads
+        data[data.index(mark) + place] = 9  # Deflate64
+    archive.write_bytes(bytes(data))
+    with pytest.raises(DataError, match=r"'big\.bin', packed in a way that Python cannot read"):
+        stage(archive, to=tmp_path / "local")
 
 
 def truncate(path: Path) -> None:

@@ -126,6 +126,39 @@ def children_of(parent: int) -> list[int]:
     return found
 
 
+def test_what_fails_in_the_first_process_alone_ends_all(tmp_path: Path) -> None:
+    """An observer, which only the first process has, finds a folder it must not write to."""
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("mine")
+    blocked = ("--workers", "2", "--copy-to", str(tmp_path / "full"))
+    process = start(*train(tmp_path / "run", *blocked))
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "holds something else" in err
+    assert err.strip().count("\n") == 0, err
+
+
+@pytest.mark.slow
+def test_an_interrupt_is_told_once_and_the_run_goes_on(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    words = train(run, "--workers", "2", "--log-every", "1")
+    process = start(*words[:-4], "--max-steps", "100000", *words[-4:])
+    while lines_written(run) < 5 and process.poll() is None:
+        time.sleep(0.01)
+    for pid in (process.pid, *children_of(process.pid)):  # as a terminal does
+        os.kill(pid, signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert err.strip().count("\n") == 0, err
+    assert "stopped by Ctrl-C" in err
+    stopped = fitwell.open_run(run)
+    assert stopped.status == "stopped"
+    steps = stopped.checkpoints().newest()
+    assert steps is not None
+    finished(start("resume", str(run), "--max-steps", str(steps + 3)))
+    assert fitwell.open_run(run).result["steps"] == steps + 3
+
+
 def test_a_mistake_is_told_once_and_nothing_is_written(tmp_path: Path) -> None:
     run = tmp_path / "run"
     process = start(*train(run, "--workers", "2", "--metric", "acuracy"))
@@ -149,6 +182,8 @@ def test_workers_are_checked_before_anything_starts(
     x, y = torch.rand(20, 3), torch.arange(20) % 2
     with pytest.raises(UsageError, match=r"`workers` must be 1 when `source` is an object"):
         fitwell.train((x, y), workers=2)
+    with pytest.raises(UsageError, match="`workers` must be 1 for a plan; got 2"):
+        fitwell.train("digits", workers=2, plan=True)
     monkeypatch.setenv("WORLD_SIZE", "3")
     assert not must_launch(3)
     with pytest.raises(UsageError, match="must be the number of processes that were started, 3"):

@@ -208,7 +208,8 @@ def _complain(verb: str, error: BaseException, *, as_json: bool, debug: bool = F
         traceback.print_exception(error)
     message, code = _message(verb, error)
     code = getattr(error, "exit_code", code)
-    if getattr(error, "told", False):
+    quiet = isinstance(error, KeyboardInterrupt) and not tells_results()
+    if quiet or getattr(error, "told", False):
         return code
     sys.stderr.write(f"{f'fitwell {verb}'.strip()}: {message}\n")
     if as_json:

@@ -67,7 +67,8 @@ def unpack(archive: Path, folder: Path) -> tuple[int, int, int]:
         Files, their bytes, and how much was left out.
 
     Raises:
-        DataError: A name in it leads out of the folder, or it is encrypted.
+        DataError: A name in it leads out of the folder, or it is encrypted or packed in a way that
+            Python cannot read.
     """
     files = size = skipped = 0
     made: set[Path] = set()
@@ -88,7 +89,8 @@ def unpack(archive: Path, folder: Path) -> tuple[int, int, int]:
 
 def _members(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
     """Give name and content of all that is no folder; None for what is left out."""
-    if zipfile.is_zipfile(archive):
+    # A tar that ends with a zip looks like that zip, since zips are recognized by their end.
+    if zipfile.is_zipfile(archive) and not tarfile.is_tarfile(archive):
         with zipfile.ZipFile(archive) as zipped:
             for entry in zipped.infolist():
                 if entry.flag_bits & 1:
@@ -98,7 +100,7 @@ def _members(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
                     )
                 if not entry.is_dir():
                     link = stat.S_ISLNK(entry.external_attr >> 16)
-                    yield entry.filename, None if link else zipped.open(entry)
+                    yield entry.filename, None if link else _opened(zipped, entry, archive)
         return
     with tarfile.open(archive) as tarred:
         for member in tarred:
@@ -108,6 +110,16 @@ def _members(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
                 except (KeyError, RecursionError):
                     content = None
                 yield member.name, content
+
+
+def _opened(zipped: zipfile.ZipFile, entry: zipfile.ZipInfo, archive: Path) -> IO[bytes]:
+    try:
+        return zipped.open(entry)
+    except NotImplementedError as err:  # such as Deflate64, which Windows takes for large files
+        raise DataError(
+            f"data stage: {archive.name} holds {entry.filename!r}, packed in a way that Python"
+            " cannot read. Unpack it with another program, and stage the folder."
+        ) from err
 
 
 def _safe(name: str, archive: Path) -> PurePosixPath:

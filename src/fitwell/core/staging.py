@@ -209,7 +209,10 @@ def _stage_file(source: Path, folder: Path, wanted: str, progress: Progress | No
 def _staged_before(
     source: Path, folder: Path, note: dict[str, Any], stamp: dict[str, Any]
 ) -> Staged | None:
-    """Give what an earlier call left, if all of it is there and the source has not changed."""
+    """Give what an earlier call left, if all of it is there and the source has not changed.
+
+    Files that somebody has put beside it stay, so it is not made anew where they would go.
+    """
     if not folder.exists():
         return None
     if not note and any(folder.iterdir()):
@@ -218,11 +221,17 @@ def _staged_before(
             " Name another folder with --to."
         )
     count = sum(len(files) for _, _, files in os.walk(folder))
-    if note.get("files") != count or any(note.get(key) != item for key, item in stamp.items()):
-        return None
-    return Staged(
-        source=source, folder=folder, files=count, bytes=note["bytes"], sha256=note["sha256"]
-    )
+    staged = note.get("files", count)
+    if count >= staged and all(note.get(key) == item for key, item in stamp.items()):
+        return Staged(
+            source=source, folder=folder, files=staged, bytes=note["bytes"], sha256=note["sha256"]
+        )
+    if count > staged:
+        raise DataError(
+            f"data stage: {folder} must hold what was staged alone to be renewed; got"
+            f" {count - staged:,} files more. Move them away, or name another folder with --to."
+        )
+    return None
 
 
 def _check_digest(source: Path, found: str, wanted: str) -> None:

@@ -17,9 +17,10 @@ class Shard(NamedTuple):
     """Which share of every batch is one process's own.
 
     Of a full batch of R·B examples, process r has the rows r·B ... (r+1)·B - 1; of a last one of
-    n < R·B examples ⌈n·r/R⌉ ... ⌈n·(r+1)/R⌉ - 1. So each example is in exactly one share. Where the
-    last share is empty, one example stands in that does not count, so that a process has something
-    to do while the others work.
+    n < R·B examples ⌈n·r/R⌉ ... ⌈n·(r+1)/R⌉ - 1. So each example is in exactly one share. If that
+    left one example to a process, for which batch normalization fails, fewer processes share the
+    batch (if B is 3 or more). For a process without a share, two examples stand in that do not
+    count, so that it has something to do while the others work.
 
     Args:
         rank: Number of the process, r, from 0.
@@ -49,7 +50,8 @@ class Shard(NamedTuple):
         """
         if count == self.size * batch_size:
             return slice(self.rank * batch_size, (self.rank + 1) * batch_size)
-        return slice(*(-(-count * part // self.size) for part in (self.rank, self.rank + 1)))
+        size = min(self.size, max(count // 2, -(-count // batch_size)))
+        return slice(*(-(-count * min(part, size) // size) for part in (self.rank, self.rank + 1)))
 
     def own(self, order: Tensor, batch_size: int, *, drop_last: bool = False) -> Tensor:
         """Take the own part of an order: `batch_size` places of each batch, fewer of the last.
@@ -66,7 +68,7 @@ class Shard(NamedTuple):
             return head
         rest = order[full * whole :]
         mine = rest[self.rows(left, batch_size)]
-        return torch.cat([head, mine if len(mine) else rest[:1]])
+        return torch.cat([head, mine if len(mine) else rest[:2]])
 
     def before(self, place: int, count: int, batch_size: int) -> int:
         """Count the own examples before a place in the order of all.

@@ -12,6 +12,7 @@ from ._checkpoints import load_weights as load_weights
 from ._checkpoints import save_weights as save_weights
 from ._copies import CopyOut as CopyOut
 from ._copies import bring_back as bring_back
+from ._copies import check_copy as check_copy
 from ._copies import copy_run as copy_run
 from ._explain import Explanation as Explanation
 from ._explain import explain as explain
@@ -20,9 +21,7 @@ from ._explain import explain_errors as explain_errors
 from ._explain import first_nonfinite as first_nonfinite
 from ._history import History as History
 from ._loggers import CsvLog as CsvLog
-from ._loggers import MLflow as MLflow
 from ._loggers import TensorBoard as TensorBoard
-from ._loggers import WeightsAndBiases as WeightsAndBiases
 from ._memory import available_memory as available_memory
 from ._memory import is_out_of_memory as is_out_of_memory
 from ._objective import Measured as Measured
@@ -49,6 +48,8 @@ from ._replicas import Replicas as Replicas
 from ._replicas import World as World
 from ._replicas import joined as joined
 from ._run import Run as Run
+from ._services import MLflow as MLflow
+from ._services import WeightsAndBiases as WeightsAndBiases
 from ._settings import LossSettings as LossSettings
 from ._settings import ModelSettings as ModelSettings
 from ._settings import OptimizationSettings as OptimizationSettings

@@ -21,8 +21,8 @@ from ._backward import backward
 from ._memory import LiveBytes, PeakResident, available_memory, is_out_of_memory
 from ._objective import Objective, batch_length
 from ._precision import Precision, autocast
-from ._random import random_state, restore_random
 from ._recompute import can_recompute
+from ._state import random_state, restore_random
 
 # Tensors are not all that a process needs: scratch memory of kernels, fragments, other processes.
 MEMORY_SHARE = 0.8

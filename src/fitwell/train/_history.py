@@ -19,7 +19,7 @@ class History:
     Args:
         epochs: One record per epoch: epoch, step, train and valid metrics, seconds,
             examples_per_second.
-        losses: The loss of every step of this process, before the update.
+        losses: The loss of every step of this process's life, before the update.
         seconds: Time spent in `fit`, over all processes of a resumed training.
         stopped: Why training ended before its time, or None.
     """

@@ -7,6 +7,7 @@ processes with ``torchrun``, or let `fitwell train --workers N` do it.
 from __future__ import annotations
 
 import contextlib
+import datetime
 import hashlib
 import os
 import warnings
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ..core.errors import FitwellError, TrainingError
+from ..core.errors import FitwellError, TrainingError, UsageError
 from ..core.processes import launched
 from ._objective import batch_length, measure
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from ._trainer import Trainer
 
 _SEED_LIMIT = 2**63
+# How long processes wait for one that decodes images or measures for all. That one has ended is
+# noticed at once, by its closed connection.
+_PATIENCE = datetime.timedelta(hours=12)
 _T = TypeVar("_T")
 
 
@@ -59,8 +63,21 @@ class World:
 
         Args:
             name: Device of the training.
+
+        Raises:
+            UsageError: There are fewer GPUs than processes, or one GPU is meant for all.
         """
-        return f"cuda:{self.local_rank}" if name == "cuda" and self.size > 1 else name
+        if self.size == 1 or not name.startswith("cuda"):
+            return name
+        there = torch.cuda.device_count()
+        if name != "cuda" or self.local_rank >= there:
+            raise UsageError(
+                f"train: `workers` must not be more than the GPUs they are to use, {there}; got"
+                f" process {self.local_rank + 1} of {self.size} on {name!r}. Use fewer, or --device"
+                " cpu."
+            )
+        torch.cuda.set_device(self.local_rank)
+        return f"cuda:{self.local_rank}"
 
     def by_leader(self, action: Callable[[], _T]) -> _T:
         """Let the first process do something, and give what came of it to all.
@@ -120,13 +137,11 @@ def joined() -> Iterator[World]:
     if int(os.environ.get("WORLD_SIZE", "1")) < 2 or "MASTER_ADDR" not in os.environ:
         yield ALONE
         return
-    if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-        distributed.init_process_group("cuda:nccl,cpu:gloo")
-    else:
-        distributed.init_process_group("gloo")
+    carriers = "cuda:nccl,cpu:gloo" if torch.cuda.is_available() else "gloo"
+    distributed.init_process_group(carriers, timeout=_PATIENCE)
     try:
-        yield _world()
+        with lost_process():
+            yield _world()
     except FitwellError as err:
         err.told = err.told or not _first_to_tell(str(err))
         raise
@@ -181,6 +196,8 @@ class Replicas:
     - batch normalization, whose statistics are those of the first process's share;
     - dropout and augmentation, whose draws differ from process to process.
 
+    Every parameter that learns must take part in every step: freeze those that do not.
+
         g = Σᵣ (nᵣ / n) ∇ lossᵣ      nᵣ examples in the share of process r, n in all
 
     Args:
@@ -205,8 +222,14 @@ class Replicas:
         """
         # Filters of size 1 have strides that torch cannot tell from those it expects.
         warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
-        with lost_process():
-            self._module = DistributedDataParallel(model)
+        try:
+            distributed.all_reduce(torch.zeros(1))
+        except RuntimeError as err:
+            raise UsageError(
+                "Replicas: `world` must carry numbers of the CPU too; its process group does not"
+                f" ({err}). Make it with init_process_group('cuda:nccl,cpu:gloo')."
+            ) from err
+        self._module = DistributedDataParallel(model)
         return self._module
 
     def gradients(self, trainer: Trainer, group: list[Any]) -> tuple[Tensor, int]:

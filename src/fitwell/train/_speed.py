@@ -20,7 +20,7 @@ from ..core.text import aligned
 from ._backward import backward
 from ._objective import Objective
 from ._precision import Precision, autocast
-from ._random import random_state, restore_random
+from ._state import random_state, restore_random
 
 # A way is taken in place of a simpler one if it is this many times as fast: less is noise, and not
 # worth other last digits.

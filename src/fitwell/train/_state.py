@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+import random
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
 
 from ..core.errors import UsageError
-from ._random import random_state, restore_random
 
 if TYPE_CHECKING:
     from ._trainer import Trainer
+
+_NumpyState = tuple[str, npt.NDArray[np.uint32], int, int, float]
 
 
 def state_of(trainer: Trainer) -> dict[str, Any]:
@@ -67,3 +73,29 @@ def restore_state(trainer: Trainer, state: dict[str, Any], train: Iterable[Any])
 
 def _stateful(trainer: Trainer) -> list[Any]:
     return [observer for observer in trainer.observers if hasattr(observer, "state_dict")]
+
+
+def random_state() -> dict[str, Any]:
+    """Give the states of torch's, Python's and NumPy's global generators, as plain data."""
+    name, keys, position, has_gauss, gauss = cast(_NumpyState, np.random.get_state(legacy=True))
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "python": random.getstate(),
+        "numpy": (name, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, gauss),
+    }
+
+
+def restore_random(state: Mapping[str, Any]) -> None:
+    """Put the global generators back.
+
+    Args:
+        state: What `random_state` gave.
+    """
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["cuda"])
+    version, words, gauss = state["python"]
+    random.setstate((version, tuple(words), gauss))
+    name, keys, *rest = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))

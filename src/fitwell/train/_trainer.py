@@ -91,6 +91,8 @@ class Trainer:
         self.train_batches: Iterable[Any] = ()
         self.grad_norm: Tensor | None = None
         self.losses = EpochLosses()
+        self._fit_mark: float | None = None  # until when time is counted
+        self._epoch_mark: float | None = None
 
     def _check(self, ema_decay: float | None) -> None:
         check_parts(self.optimizer, self.schedule)
@@ -156,14 +158,13 @@ class Trainer:
         self.history.stopped = None
         if self.replicas is not None:
             self.replicas.wish(None)
-        started, before = time.perf_counter(), self.history.seconds
+        self._fit_mark = time.perf_counter()
         self._notify("on_fit_start")
         self._agree()
         try:
             with lost_process(), explain_errors(self.model, owner="Trainer"):
                 while self.step < self.total_steps and not self.stopping:
                     self._run_epoch(train)
-                    self.history.seconds = before + time.perf_counter() - started
                     if not self.within_epoch or not self.stopping:
                         self._finish_epoch(valid)
         except BaseException:
@@ -171,7 +172,7 @@ class Trainer:
             raise
         finally:
             self._flush(check=False)
-            self.history.seconds = before + time.perf_counter() - started
+            self._tick()
             self._notify("on_fit_end")
         return self.history
 
@@ -221,7 +222,7 @@ class Trainer:
 
     def _run_epoch(self, train: Iterable[Any]) -> None:
         self.model.train()
-        started = time.perf_counter()
+        self._epoch_mark = time.perf_counter()
         for group in _grouped(train, self.accumulate):
             self._update(group)
             if self.step % self._log_every == 0:
@@ -234,7 +235,18 @@ class Trainer:
         if not len(self.losses):
             raise UsageError("Trainer: `train` must give at least one batch; got none.")
         self._flush()
-        self.losses.seconds += time.perf_counter() - started
+        self._tick()
+        self._epoch_mark = None
+
+    def _tick(self) -> None:
+        """Add the time that has passed to that of the epoch and of the training."""
+        now = time.perf_counter()
+        if self._epoch_mark is not None:
+            self.losses.seconds += now - self._epoch_mark
+            self._epoch_mark = now
+        if self._fit_mark is not None:
+            self.history.seconds += now - self._fit_mark
+            self._fit_mark = now
 
     def _update(self, group: list[Any]) -> None:
         if self.schedule is not None:
@@ -340,6 +352,7 @@ class Trainer:
         Weights are under ``model`` and ``ema``; they are references, not copies.
         """
         self._flush()
+        self._tick()
         return state_of(self)
 
     def load_state_dict(self, state: dict[str, Any], train: Iterable[Any]) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import signal
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, final
@@ -40,6 +41,9 @@ from ..train import (
 )
 from ._measure import measure
 from ._recording import Recording
+
+_INTERRUPTED = "interrupted by"
+_ONE_SIGNAL = 10.0  # seconds
 
 
 @final
@@ -168,7 +172,7 @@ class Session:
         trainer = self.trainer(model, chosen, observers, replicas)
         self._restore(trainer, train, best)
         self._record(status="running", error=None, machine=self._machine())
-        with _stoppable(trainer) as interrupted:
+        with _stoppable(trainer, patient=self.world.size > 1) as interrupted:
             trainer.fit(
                 train,
                 valid,
@@ -176,10 +180,10 @@ class Session:
                 max_steps=chosen.max_steps,
                 log_every=self.run.manifest["recording"]["log_every"],
             )
-        stopped = trainer.history.stopped
-        if interrupted:
-            self._record(status="stopped", stopped=stopped)
-            raise KeyboardInterrupt
+            stopped = trainer.history.stopped
+            if interrupted or (stopped or "").startswith(_INTERRUPTED):  # here or elsewhere
+                self._record(status="stopped", stopped=stopped)
+                raise KeyboardInterrupt
         if not self.world.leads:
             return
         best.restore(trainer)
@@ -253,8 +257,6 @@ class Session:
     def _observers(self, best: EarlyStopping) -> list[object]:
         kept = Recording.of(self.run)
         observers: list[object] = [MetricsLog(self.run, kept.log_every), best]
-        if not self.quiet:
-            observers.append(Progress(metric=best.metric))
         observers += kept.loggers(self.run)
         if self.max_minutes is not None:
             observers.append(TimeBudget(self.max_minutes))
@@ -262,6 +264,8 @@ class Session:
         observers.append(CheckpointWriter(checkpoints, kept.checkpoint_seconds, best))
         if kept.copy_to is not None:
             observers.append(CopyOut(self.run.folder, kept.copy_to, kept.copy_seconds))
+        if not self.quiet:  # last, so that nothing that fails before it leaves a bar behind
+            observers.append(Progress(metric=best.metric))
         return observers
 
     def trainer(
@@ -318,15 +322,24 @@ def _placed(examples: Examples, device: str) -> Examples:
 
 
 @contextlib.contextmanager
-def _stoppable(trainer: Trainer) -> Iterator[list[str]]:
-    """Let the first Ctrl-C or termination end training after its step; the second one at once."""
+def _stoppable(trainer: Trainer, *, patient: bool) -> Iterator[list[str]]:
+    """Let the first Ctrl-C or termination end training after its step; the second one at once.
+
+    A launcher passes on to its processes what the terminal has sent them already, so several of
+    them take what comes within some seconds for one.
+    """
     caught: list[str] = []
+    until = 0.0
 
     def ask(number: int, frame: object) -> None:
-        if caught:
+        nonlocal until
+        if caught and time.monotonic() >= until:
             raise KeyboardInterrupt
+        if caught:
+            return
+        until = time.monotonic() + (_ONE_SIGNAL if patient else 0.0)
         caught.append(signal.Signals(number).name)
-        trainer.stop(f"interrupted by {caught[0]}")
+        trainer.stop(f"{_INTERRUPTED} {caught[0]}")
 
     if threading.current_thread() is not threading.main_thread():
         yield caught
@@ -370,7 +383,7 @@ def check_same_settings(run: Run, settings: Settings) -> None:
         UsageError: A setting differs.
     """
     free = {"epochs", "max_steps", "device"}
-    before, now = run.manifest["settings"], json.loads(json.dumps(settings.to_dict()))
+    before, now = (json.loads(json.dumps(s.to_dict())) for s in (run.settings, settings))
     differ = [
         f"{name} was {before[section].get(name)!r}, is {value!r}"
         for section, values in now.items()

@@ -17,7 +17,7 @@ from ..core.runs import is_run
 from ..data import DecodingProgress, OnBadRow
 from ..tasks import ModelChoice, Source, open_source
 from ..tasks import smoke as make_smaller
-from ..train import Precision, Run, World, bring_back, joined
+from ..train import Precision, Run, World, bring_back, check_copy, joined
 from ._choose import data_of, settings_of
 from ._data_card import write_data_card
 from ._open_run import open_run
@@ -189,7 +189,9 @@ def train(  # one parameter per option of the command line, on purpose in one pl
             copy_to, copy_seconds, predict, sample, report, quiet
     """
     given, started = dict(locals()), time.perf_counter()
-    if must_launch(workers) and not plan:
+    if plan and (workers or 1) > 1:
+        raise UsageError(f"train: `workers` must be 1 for a plan; got {workers}. Leave it out.")
+    if must_launch(workers):
         return _launched(given, workers or 1)
     with joined() as world:
         session = _session(given, world)
@@ -252,6 +254,8 @@ def _session(given: dict[str, Any], world: World) -> Session:
     if given["resume"] and recording.copy_to is not None:
         copy = recording.copy_to
         world.by_leader(lambda: bring_back(copy, session.run.folder))
+    elif recording.copy_to is not None and not given["plan"]:
+        check_copy(session.run.folder, recording.copy_to)
     return tuned(session, given)
 
 
@@ -266,9 +270,8 @@ def _begin(session: Session, resume: bool) -> dict[str, Any]:
     opened = Run.open(folder)
     check_same_settings(opened, settings)
     check_same_data(opened, session.splits)
-    recording = session.run.manifest["recording"]
-    opened.update(settings=settings.to_dict(), recording=recording)
-    return opened.manifest
+    recording = session.run.manifest["recording"]  # written when training starts, under the lock
+    return {**opened.manifest, "settings": settings.to_dict(), "recording": recording}
 
 
 def _launched(given: Mapping[str, Any], workers: int) -> Run:

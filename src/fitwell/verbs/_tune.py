@@ -13,7 +13,7 @@ from ..core.errors import UsageError
 from ..core.runs import is_run
 from ..data import Batches
 from ..tasks import make_optimizer
-from ..train import ALONE, Run, Way, find_batch_size, measure_speed
+from ..train import ALONE, Run, Way, World, find_batch_size, measure_speed
 from ._session import Session
 
 _WAY = ("precision", "channels_last", "compiled")
@@ -49,7 +49,7 @@ def tuned(session: Session, given: Mapping[str, Any]) -> Session:
         if given["speed"]:
             typed = {**given, "compiled": given["compile"]}
             keep = {name for name in _WAY if typed[name] is not None}
-            way, facts["speed"] = _fastest(alone.with_settings(**changes), keep)
+            way, facts["speed"] = _fastest(alone.with_settings(**changes), keep, session.world)
             changes |= way
         return changes, facts
 
@@ -82,14 +82,18 @@ def _fitting_batch(session: Session) -> tuple[dict[str, Any], dict[str, Any]]:
     if found.batch_size >= wanted or found.limited_by != "memory":
         return {}, found.to_dict()
     parts = math.ceil(wanted * chosen.accumulate / found.batch_size)
-    return {"batch_size": found.batch_size, "accumulate": parts}, found.to_dict()
+    size = math.ceil(wanted * chosen.accumulate / parts)  # so that the update stays what it was
+    return {"batch_size": size, "accumulate": parts}, found.to_dict()
 
 
-def _fastest(session: Session, keep: set[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _fastest(
+    session: Session, keep: set[str], world: World
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Take a few steps each way; the number of threads stays, since a run goes on with as many."""
     chosen = session.run.settings.optimization
     train: Batches = session.batches(session.splits.train, chosen.batch_size, training=True)
-    steps = (chosen.epochs or math.inf) * math.ceil(len(train) / chosen.accumulate)
+    per_epoch = math.ceil(len(train) / world.size / chosen.accumulate)
+    steps = (chosen.epochs or math.inf) * per_epoch
     found = measure_speed(
         session.build_model(),
         session.objective(),

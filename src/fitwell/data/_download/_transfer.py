@@ -246,7 +246,8 @@ def _same_version(wanted: Wanted, part: Path, response: HTTPResponse, have: int)
     if wanted.sha256:
         return
     headers = response.headers
-    version = [headers.get("ETag", ""), headers.get("Last-Modified", ""), _whole(response, have)]
+    stamps = [headers.get("ETag", ""), headers.get("Last-Modified", "")]
+    version = [wanted.address, *stamps, _whole(response, have)]
     note = _note(part)
     if not have:
         write_text(note, json.dumps(version))

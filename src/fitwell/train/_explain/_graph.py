@@ -44,8 +44,7 @@ def _unused_parameters(match: re.Match[str], scene: Scene) -> Explanation | None
     return scene.tell(
         "gradient-missing",
         "some parameters took no part in the last loss, and the other processes wait for them",
-        "Use every layer in forward, or DistributedDataParallel(model,"
-        " find_unused_parameters=True).",
+        "Use every layer in forward, or freeze the others: layer.requires_grad_(False).",
     )
 
 

@@ -1,0 +1,204 @@
+"""What stands between ``<!-- numbers: NAME -->`` and ``<!-- end of numbers -->`` in the pages.
+
+Each block is made from ``records/*.jsonl``. A file or a record that is not there is said to be not
+measured yet.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from numbers_from_records import (
+    WORDS,
+    Record,
+    conditions,
+    every,
+    machine,
+    newest,
+    number,
+    recipe_table,
+    result_table,
+    table,
+)
+
+_BLOCK = re.compile(r"(<!-- numbers: (?P<name>.+?) -->\n).*?(<!-- end of numbers -->)", re.DOTALL)
+_MINUTE = 60
+
+
+def filled(text: str, language: str, records: Path) -> str:
+    """Give a page with its blocks of numbers brought up to date.
+
+    Args:
+        text: The page.
+        language: ``en`` or ``zh``.
+        records: Folder of the record files.
+
+    Raises:
+        ValueError: A block has a name that is not in `BLOCKS`.
+    """
+
+    def block(match: re.Match[str]) -> str:
+        name = match["name"]
+        if name == "recipes":
+            return f"{match[1]}{recipe_table(records, language)}\n{match[3]}"
+        if name not in BLOCKS:
+            raise ValueError(
+                f"numbers: `{name}` must be one of recipes, {', '.join(BLOCKS)}. Correct the"
+                " comment, or write the block in docs/number_blocks.py."
+            )
+        return f"{match[1]}{BLOCKS[name](records) or WORDS[language]['none']}\n{match[3]}"
+
+    return _BLOCK.sub(block, text)
+
+
+def option(record: Record, name: str) -> str:
+    """Give what a recipe chose on the command line; a dash if it left that to fitwell.
+
+    Args:
+        record: Of a recipe whose method is a command.
+        name: Of the option.
+    """
+    words = shlex.split(record["method"])
+    return words[words.index(name) + 1] if name in words else "–"
+
+
+def recipes(names: Sequence[str], history: bool = False) -> Callable[[Path], str]:
+    """Make a block about image recipes.
+
+    Args:
+        names: How the names of the recipes begin.
+        history: Whether older records are shown too.
+    """
+
+    def block(records: Path) -> str:
+        found = every(records, "recipes") if history else newest(records, "recipes")
+        lines = [
+            [
+                record["what"],
+                option(record, "--model"),
+                option(record, "--augment"),
+                number(record.get("parameters")),
+                number(record.get("epochs")),
+                f"{record['seconds'] / _MINUTE:.3g}",
+                number(record["result"]["train"]["accuracy"]),
+                number(record["result"]["test"]["accuracy"]),
+            ]
+            for record in found
+            if record["what"].startswith(tuple(names)) and "test" in record["result"]
+        ]
+        header = ("recipe", "model", "augmentation", "weights", "epochs", "minutes")
+        return table((*header, "train", "test"), lines) if lines else ""
+
+    return block
+
+
+def engine(records: Path) -> str:
+    """Set the speed of the training loop beside that of others, a column per contest.
+
+    Args:
+        records: Folder of the record files.
+    """
+    found = newest(records, "engine")
+    titles = [record["what"].removeprefix("training speed, digits ") for record in found]
+    names = _names(record["result"] for record in found)
+    lines = [["samples/s of fitwell"], *([name] for name in names if name != "fitwell")]
+    for record in found:
+        result = record["result"]
+        lines[0].append(number(result["fitwell"]["samples_per_second"]))
+        for line in lines[1:]:
+            line.append(number(result.get(line[0], {}).get("ratio")))
+    return table(("", *titles), lines) if found else ""
+
+
+def _names(results: Iterable[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(name for result in results for name in result))
+
+
+def folder(history: bool = False) -> Callable[[Path], str]:
+    """Make a block about images of a folder.
+
+    Args:
+        history: Whether older records are shown too.
+    """
+
+    def block(records: Path) -> str:
+        found = every(records, "images") if history else newest(records, "images")
+        lines = [
+            [
+                record["what"].rpartition(", ")[2],
+                number(record["images"]),
+                *(number(record["result"].get(name)) for name in _FOLDER.values()),
+            ]
+            for record in found
+        ]
+        return table(("files", "how many", *_FOLDER), lines) if lines else ""
+
+    return block
+
+
+_FOLDER = {
+    "first epoch, images/s": "first_epoch_images_per_second",
+    "DataLoader, images/s": "dataloader_images_per_second",
+    "first epoch over DataLoader": "first_epoch_over_dataloader",
+    "later epochs, images/s": "later_epochs_images_per_second",
+}
+
+
+def whole(name: str) -> Callable[[Path], str]:
+    """Make a block of all that the newest records of a file say.
+
+    Args:
+        name: Of the file, without ending.
+    """
+
+    def block(records: Path) -> str:
+        parts = []
+        for record in newest(records, name):
+            parts += [f"{record['what'].capitalize()}, {machine(record)}:"]
+            parts += [result_table(record["result"]), conditions(record)]
+        return "\n\n".join(part for part in parts if part)
+
+    return block
+
+
+def covid(records: Path) -> str:
+    """Set both cuts of the COVID survey side by side, a line per rung of the ladder.
+
+    Args:
+        records: Folder of the record files.
+    """
+    found = {record["what"]: record["result"] for record in newest(records, "recipes")}
+    cuts = [found[name] for name in ("covid_hw1 random", "covid_hw1 states") if name in found]
+    lines = []
+    for name in _names(cut.get("references", {}) for cut in cuts):
+        values = [number(cut["references"].get(name)) for cut in cuts]
+        lines.append([name, "–", "–", *values])
+    for name in _names(cuts):
+        if name != "references":
+            rungs = [cut.get(name, {}) for cut in cuts]
+            size = [number(rungs[0].get(key)) for key in ("features", "parameters")]
+            lines.append([name, *size, *(number(rung.get("mse")) for rung in rungs)])
+    titles = ("random cut", "whole states")[: len(cuts)]
+    return table(("squared error", "features", "weights", *titles), lines) if lines else ""
+
+
+BLOCKS: Mapping[str, Callable[[Path], str]] = {
+    "image recipes": recipes(("mnist_lenet5", "fashion_mnist_cnn", "cifar10_resnet20")),
+    "pooling": recipes(("cifar10_pooling",)),
+    "lenet history": recipes(("mnist_lenet5",), history=True),
+    "resnet history": recipes(("cifar10_resnet20",), history=True),
+    "engine": engine,
+    "image folder": folder(),
+    "image folder history": folder(history=True),
+    "start-up": whole("startup"),
+    "grid search": whole("estimator"),
+    "stream": whole("stream"),
+    "plan": whole("plan"),
+    "options": whole("options"),
+    "covid": covid,
+}
+"""What each block says, by name; nothing where there is no record."""
