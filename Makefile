@@ -48,6 +48,11 @@ bench: $(VENV)/develop  ## speed against peers, into records/ (needs a quiet mac
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/images.py
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/options.py
+	$(BIN)/python benchmarks/progress.py
+	$(BIN)/python benchmarks/stream.py
+	$(BIN)/python benchmarks/estimator.py
+	$(BIN)/python benchmarks/plan.py --probe-seconds 120
 
 clean:  ## delete what the commands above made
 	rm -rf $(VENV) site dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

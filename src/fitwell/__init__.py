@@ -93,13 +93,28 @@ def __dir__() -> list[str]:
     return sorted([*__all__, "__version__"])
 
 
+class _Family(types.ModuleType):
+    """A subpackage with the name of a verb: it can be called, and is that verb."""
+
+    @property
+    def __wrapped__(self) -> Any:
+        return _verb(self.__name__.rpartition(".")[2])
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        return self.__wrapped__(*args, **options)
+
+
+def _verb(name: str) -> Any:
+    return getattr(importlib.import_module(_VERBS[name]), name)
+
+
 @final
 class _VerbName:
     """A verb as an attribute of the package, whatever subpackage has the same name.
 
-    `fitwell.train` is the verb; ``from fitwell.train import Trainer`` still reads the subpackage.
-    Importing a subpackage sets the attribute of that name on its parent; a data descriptor on
-    the class of the parent comes before it.
+    `fitwell.train` is both: it can be called, and ``fitwell.train.Trainer`` is in it. Importing a
+    subpackage sets the attribute of that name on its parent; a data descriptor on the class of the
+    parent comes before it.
 
     Args:
         name: The verb.
@@ -109,7 +124,11 @@ class _VerbName:
         self.name = name
 
     def __get__(self, package: object, kind: type | None = None) -> Any:
-        return getattr(importlib.import_module(_VERBS[self.name]), self.name)
+        if importlib.util.find_spec(f"fitwell.{self.name}") is None:
+            return _verb(self.name)
+        module = importlib.import_module(f"fitwell.{self.name}")
+        module.__class__ = _Family
+        return module
 
     def __set__(self, package: object, value: object) -> None:
         """Keep the verb when the import system offers the subpackage."""

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fitwell.train import _backward
-from fitwell.train._backward import backward
+from fitwell.train import _passes
+from fitwell.train._passes import backward
 
 
 def problem(dtype: torch.dtype = torch.float32) -> tuple[nn.Module, Tensor]:
@@ -45,7 +45,7 @@ def test_the_short_way_is_taken_and_hooks_are_called(monkeypatch: pytest.MonkeyP
 
 
 def test_without_the_engine_the_method_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_backward, "_RUN", None)
+    monkeypatch.setattr(_passes, "_RUN", None)
     model, x = problem()
     backward(model(x).square().mean())
     assert model[0].weight.grad is not None
@@ -59,7 +59,7 @@ def test_the_constant_is_left_alone() -> None:
     backward(loss)
     assert weight.grad is not None
     assert weight.grad.item() == 3
-    assert _backward._ONE.item() == 1
+    assert _passes._ONE.item() == 1
 
 
 @pytest.mark.parametrize("wrong", ["no graph", "several numbers"])

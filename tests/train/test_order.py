@@ -82,7 +82,7 @@ def test_pt_17_right_loops_pass_and_train_as_without(
     [
         (never_cleared, "gradients of the last step were still there"),
         (step_first, "`step` was called before `backward`"),
-        (cleared_too_late, "`step` was called before `backward`"),
+        (cleared_too_late, "`zero_grad` was called between `backward` and `step`"),
         (twice, "`backward` was called 2 times before a step; 1 is right"),
     ],
 )

@@ -74,7 +74,7 @@ def decide_target(
         raise DataError(
             f"{path}: the target column {name!r} holds {len(names)} different texts in {total}"
             f" rows, such as {clip(names[0])}, too many for classes. Write numbers plainly, or say"
-            " `target_kind='class'` if these are classes."
+            " `target_kind='class'` (--target-kind class) if these are classes."
         )
     return Target(name, "class", _sort_names(names))
 

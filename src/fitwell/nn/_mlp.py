@@ -77,6 +77,10 @@ class MLP(nn.Module):
     ) -> None:
         super().__init__()
         check_positive("MLP", in_features=in_features, out_features=out_features)
+        if isinstance(hidden, int):
+            raise UsageError(
+                f"MLP: `hidden` must be a width per hidden layer; got {hidden}. Use ({hidden},)."
+            )
         for width in hidden:
             check_positive("MLP", hidden=width)
         check_fraction("MLP", dropout=dropout)

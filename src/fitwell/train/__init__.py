@@ -36,8 +36,8 @@ from ._observers import EarlyStopping as EarlyStopping
 from ._observers import Observer as Observer
 from ._observers import TimeBudget as TimeBudget
 from ._order import check_order as check_order
-from ._precision import Precision as Precision
-from ._precision import autocast as autocast
+from ._passes import Precision as Precision
+from ._passes import autocast as autocast
 from ._progress import Progress as Progress
 from ._recompute import recompute_activations as recompute_activations
 from ._recorders import CheckpointWriter as CheckpointWriter

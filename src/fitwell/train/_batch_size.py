@@ -17,10 +17,9 @@ from torch.optim import Optimizer
 
 from ..core.errors import UsageError
 from ..core.text import aligned
-from ._backward import backward
 from ._memory import LiveBytes, PeakResident, available_memory, is_out_of_memory
 from ._objective import Objective, batch_length
-from ._precision import Precision, autocast
+from ._passes import Precision, autocast, backward
 from ._recompute import can_recompute
 from ._state import random_state, restore_random
 

@@ -6,6 +6,7 @@ beside it where they exist), ``state.pt`` (readable with ``weights_only``) and `
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pickle
@@ -22,6 +23,7 @@ from torch import Tensor
 from ..core.errors import RunError, UsageError
 from ..core.files import sync
 
+_HEADERS = 65536  # those of the files are a few kilobytes on top of the tensors
 _WEIGHTS = {"model": "weights", "ema": "average", "best": "best"}
 
 
@@ -144,8 +146,9 @@ class Checkpoints:
         rest = {key: item for key, item in state.items() if key not in _WEIGHTS}
         rest["present"] = [key for key, tensors in weights.items() if tensors is not None]
         temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=self.folder))
+        needed = _bytes(weights) + _bytes(rest)
         try:
-            self._make_room(_bytes(weights) + _bytes(rest), keep=target.name)
+            self._make_room(needed, keep=target.name)
             for key, tensors in weights.items():
                 if tensors is not None:
                     save_weights(temporary / f"{_WEIGHTS[key]}.safetensors", tensors)
@@ -159,6 +162,14 @@ class Checkpoints:
                 shutil.rmtree(target)
             os.rename(temporary, target)
             sync(self.folder)
+        except Exception as err:  # each library has its own words for a full disk
+            free = shutil.disk_usage(self.folder).free
+            if getattr(err, "errno", None) != errno.ENOSPC and free > needed + _HEADERS:
+                raise
+            raise RunError(
+                f"{self.folder}: has no room for a checkpoint of {needed:,} bytes; {free:,} are"
+                f" free. Make room, then go on with: fitwell resume {self.folder.parent}"
+            ) from err
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         return target
@@ -171,8 +182,7 @@ class Checkpoints:
             return False
 
     def _make_room(self, incoming: int, keep: str) -> None:
-        # Headers of the files are a few kilobytes on top of the tensors.
-        for entry in self.retention.surplus(self.entries(), incoming + 65536):
+        for entry in self.retention.surplus(self.entries(), incoming + _HEADERS):
             if f"step-{entry.step:09d}" != keep:
                 shutil.rmtree(self.folder / f"step-{entry.step:09d}", ignore_errors=True)
 

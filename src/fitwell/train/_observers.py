@@ -25,6 +25,8 @@ Observer = object
 class EarlyStopping:
     """Remember the best weights, stop when they stay unbeaten, and put them back at the end.
 
+    Of epochs with the same value, the one with the lower loss is better.
+
     Args:
         metric: A metric of the validation part; without one, the training loss is watched.
         mode: Whether less or more is better.
@@ -47,6 +49,7 @@ class EarlyStopping:
         self.mode = mode
         self.patience = patience
         self.best_value = math.inf if mode == "min" else -math.inf
+        self.best_loss = math.inf
         self.best_epoch = 0
         self.best_step = 0
         self.best_weights: dict[str, Tensor] | None = None
@@ -80,8 +83,9 @@ class EarlyStopping:
             )
         value = measured[self.metric]
         better = value < self.best_value if self.mode == "min" else value > self.best_value
-        if better:
-            self.best_value, self.best_epoch = value, record["epoch"]
+        loss = measured.get("loss", math.inf)
+        if better or (value == self.best_value and loss < self.best_loss):
+            self.best_value, self.best_loss, self.best_epoch = value, loss, record["epoch"]
             self.best_step = record["step"]
             weights = trainer.measured_model.state_dict()
             self.best_weights = {name: tensor.detach().clone() for name, tensor in weights.items()}
@@ -101,6 +105,7 @@ class EarlyStopping:
         """Give the best value and when it was; the weights are saved by whoever saves weights."""
         return {
             "best_value": self.best_value,
+            "best_loss": self.best_loss,
             "best_epoch": self.best_epoch,
             "best_step": self.best_step,
         }
@@ -112,6 +117,7 @@ class EarlyStopping:
             state: What `state_dict` gave.
         """
         self.best_value = state["best_value"]
+        self.best_loss = state.get("best_loss", -math.inf)  # older states: ties stay as they were
         self.best_epoch = state["best_epoch"]
         self.best_step = state["best_step"]
 

@@ -70,6 +70,7 @@ class _Order:
         self._accumulate = accumulate
         self._since_step = 0
         self._stale = False
+        self._cleared = False
 
     def backward(self) -> None:
         if self._stale:
@@ -86,12 +87,18 @@ class _Order:
             )
 
     def step(self) -> None:
+        if self._since_step == 0 and self._cleared:
+            raise UsageError(
+                "check_order: `zero_grad` was called between `backward` and `step`, so there is no"
+                " gradient. Call it after the step."
+            )
         if self._since_step == 0:
             raise UsageError(
                 "check_order: `step` was called before `backward`, so there is no new gradient."
                 " Call loss.backward() first."
             )
-        self._since_step, self._stale = 0, True
+        self._since_step, self._stale, self._cleared = 0, True, False
 
     def zero_grad(self) -> None:
+        self._cleared = self._since_step > 0
         self._since_step, self._stale = 0, False

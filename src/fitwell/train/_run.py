@@ -237,7 +237,7 @@ class Run:
         if isinstance(inputs, Examples):
             if inputs.schema.input_shape != self.schema.input_shape:
                 raise UsageError(
-                    f"Run: `inputs` must have shape (N, *{self.schema.input_shape}), as in"
+                    f"Run: `inputs` must have shape (N, {_sizes(self.schema.input_shape)}), as in"
                     f" training; got {tuple(inputs.inputs.shape)}. Give data of the same kind."
                 )
             return inputs
@@ -259,7 +259,7 @@ class Run:
         lines = [
             f"run      {self.folder} ({self.status})",
             f"model    {result['model']}, {result['parameters']:,} parameters",
-            f"trained  {result['epochs']} epochs, {result['steps']:,} steps,"
+            f"trained  {result['epochs']} epochs{_best(result)}, {result['steps']:,} steps,"
             f" {result['seconds']:.1f} s, {result['examples_per_second']:,.0f} examples/s",
         ]
         for part in ("train", "valid", "test"):
@@ -337,3 +337,12 @@ class Run:
             file.write(str(os.getpid()))
             file.flush()
             yield
+
+
+def _best(result: Mapping[str, Any]) -> str:
+    best = result.get("best_epoch")
+    return f" (best: {best})" if best and best != result["epochs"] else ""
+
+
+def _sizes(shape: tuple[int, ...]) -> str:
+    return ", ".join(map(str, shape))

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, final
 
-from ._precision import Precision
+from ._passes import Precision
 
 
 @final

@@ -17,9 +17,8 @@ from torch.utils._pytree import tree_leaves
 
 from ..core.errors import UsageError
 from ..core.text import aligned
-from ._backward import backward
 from ._objective import Objective
-from ._precision import Precision, autocast
+from ._passes import Precision, autocast, backward
 from ._state import random_state, restore_random
 
 # A way is taken in place of a simpler one if it is this many times as fast: less is noise, and not

@@ -6,7 +6,6 @@ import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, final
 
-from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from ..core.errors import UsageError
@@ -132,27 +131,3 @@ class TorchSchedule:
             state: What `state_dict` gave.
         """
         self.scheduler.load_state_dict(dict(state))
-
-
-def check_parts(optimizer: Optimizer, schedule: object) -> None:
-    """Refuse parts of torch that go into a trainer in another way, or not at all.
-
-    Args:
-        optimizer: The trainer's.
-        schedule: What was given as the trainer's schedule.
-
-    Raises:
-        UsageError: The optimizer needs a closure, or the schedule is a scheduler of torch.
-    """
-    closure = inspect.signature(optimizer.step).parameters.get("closure")
-    if closure is not None and closure.default is closure.empty:
-        raise UsageError(
-            "Trainer: `optimizer` must step without a closure; got"
-            f" {type(optimizer).__name__}. Use AdamW, or a loop of your own."
-        )
-    if isinstance(schedule, (LRScheduler, TorchSchedule)):
-        raise UsageError(
-            "Trainer: `schedule` must be a function of step and total; got a"
-            f" {type(schedule).__name__}. Give it as an observer:"
-            " observers=[TorchSchedule(scheduler, every='epoch')]."
-        )

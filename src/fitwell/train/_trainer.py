@@ -15,15 +15,14 @@ from torch.optim import Optimizer
 
 from ..core.errors import TrainingError, UsageError
 from ..optim import Schedule
-from ._backward import backward
 from ._explain import explain_errors
 from ._history import EpochLosses, History
 from ._objective import Objective, batch_length, evaluate
 from ._observers import Observer
-from ._precision import Precision, autocast
+from ._parts import check_batches, check_parts
+from ._passes import Precision, autocast, backward
 from ._replicas import Replicas, lost_process
 from ._state import restore_state, state_of
-from ._torch_schedule import check_parts
 
 
 @final
@@ -95,7 +94,7 @@ class Trainer:
         self._epoch_mark: float | None = None
 
     def _check(self, ema_decay: float | None) -> None:
-        check_parts(self.optimizer, self.schedule)
+        check_parts(self.model, self.objective, self.optimizer, self.schedule)
         if self.accumulate < 1:
             raise UsageError(f"Trainer: `accumulate` must be at least 1; got {self.accumulate}.")
         if self.grad_clip_norm is not None and not self.grad_clip_norm > 0:
@@ -150,6 +149,7 @@ class Trainer:
             UsageError: Neither `epochs` nor `max_steps` is given or positive.
             TrainingError: The loss became infinite or NaN.
         """
+        check_batches(train)
         self.total_steps = self._plan(train, epochs, max_steps)
         self.steps_per_epoch = _steps(train, self.accumulate)
         self.train_batches = train
@@ -233,7 +233,8 @@ class Trainer:
             if self.step >= self.total_steps or self.stopping:
                 break
         if not len(self.losses):
-            raise UsageError("Trainer: `train` must give at least one batch; got none.")
+            once = " It can be iterated only once; give a list or a loader." if self.step else ""
+            raise UsageError(f"Trainer: `train` must give at least one batch; got none.{once}")
         self._flush()
         self._tick()
         self._epoch_mark = None
@@ -312,7 +313,8 @@ class Trainer:
                 raise TrainingError(
                     f"Trainer: the loss became {loss} at step {number} (lr="
                     f"{self.optimizer.param_groups[0]['lr']:.3g}). Lower the rate, clip the"
-                    " gradient norm, or look at the inputs of that batch."
+                    " gradient norm, or look at the inputs of that batch: first_nonfinite of"
+                    " fitwell.train names the layer where it begins."
                 )
 
     def recent_loss(self) -> float:

@@ -17,6 +17,7 @@ from ._session import pick_device
 
 _READER = (
     "target",
+    "target_kind",
     "labels",
     "id_column",
     "ignore",

@@ -12,8 +12,9 @@ from ..data import Batches, Examples
 from ..tasks import ModelChoice, open_source, smoke
 from ..train import Run, autocast
 from ..train import evaluate as measure
+from ._checks import check_same_data
 from ._open_run import open_run
-from ._session import check_same_data, pick_device
+from ._session import pick_device
 
 
 @final

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, final
 
 from ..core.catalog import Entry, methods
-from ..core.errors import RunError
+from ..core.errors import RunError, UsageError
 from ..core.runs import RunFiles, find_runs, read_run
 from ..core.text import aligned, shorten
 
@@ -73,7 +73,12 @@ def list_runs(folder: str | Path = "runs", /) -> RunList:
 
     Args:
         folder: Where runs are kept; they may lie one folder deeper.
+
+    Raises:
+        UsageError: The folder is not there.
     """
+    if not Path(folder).is_dir() and str(folder) != "runs":
+        raise UsageError(f"list: `folder` must be a folder of runs; {str(folder)!r} is not there.")
     runs, damaged = [], {}
     for path in find_runs(folder):
         try:

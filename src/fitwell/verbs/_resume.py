@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +12,9 @@ from ..core.errors import UsageError
 from ..data import DecodingProgress
 from ..tasks import TASKS, ModelChoice, open_source, smoke
 from ..train import LossSettings, Run, World, joined
+from ._checks import check_same_data
 from ._open_run import open_run
-from ._session import Session, check_same_data, pick_device
+from ._session import Session, pick_device
 from ._workers import launch, must_launch
 
 
@@ -42,7 +44,7 @@ def resume(
         max_steps: Updates in all, in place of the run's.
         max_minutes: Minutes at most.
         device: Where to go on, if not where it was.
-        report: Write report.html at the end.
+        report: Whether report.html is written at the end.
         quiet: Show no progress.
 
     Raises:
@@ -85,6 +87,7 @@ def _resume(opened: Run, given: Mapping[str, Any], world: World) -> Run:
     if changes:
         changed = replace(settings, optimization=replace(settings.optimization, **changes))
         opened.manifest["settings"] = changed.to_dict()  # written when training starts
+        opened.manifest["command"] = _repeated(opened.manifest.get("command", ""), given)
     session = Session(
         run=opened,
         task=TASKS[opened.manifest["task"]],
@@ -95,6 +98,19 @@ def _resume(opened: Run, given: Mapping[str, Any], world: World) -> Run:
         world=world,
     )
     return session.finish(given["report"])
+
+
+def _repeated(command: str, given: Mapping[str, Any]) -> str:
+    """Give the command of a run as it would be typed for the length it has now."""
+    words = shlex.split(command)
+    for name in ("epochs", "max_steps"):
+        option = f"--{name.replace('_', '-')}"
+        if option in words:
+            place = words.index(option)
+            del words[place : place + 2]
+        if words and given[name] is not None:
+            words += [option, str(given[name])]
+    return shlex.join(words)
 
 
 def _launched(opened: Run, given: Mapping[str, Any], workers: int) -> Run:

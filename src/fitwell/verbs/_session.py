@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from typing import Any, final
 import torch
 from torch import nn
 
-from ..core.errors import FitwellError, RunError, UsageError, unknown_name
+from ..core.errors import RunError, UsageError, unknown_name
 from ..core.records import machine
 from ..data import Batches, Examples, Splits, augmentation, memory_budget
 from ..optim import schedule
@@ -30,15 +30,14 @@ from ..train import (
     Progress,
     Replicas,
     Run,
-    Settings,
     Supervised,
     TimeBudget,
     Trainer,
     World,
-    explain,
     recompute_activations,
     resume,
 )
+from ._checks import explained_fit, one_tensor
 from ._measure import measure
 from ._recording import Recording
 
@@ -94,21 +93,11 @@ class Session:
         Recording.of(self.run).loggers(self.run)  # a package may be missing
         two = self.splits.train.select(range(min(2, len(self.splits.train))))
         few = self.batches(two, len(two), training=True)
-        trainer = self.trainer(self.build_model(), chosen, (), None)
-        try:
+        with explained_fit(settings, self.splits) as tried:
+            tried.model = self.build_model()
+            trainer = self.trainer(tried.model, chosen, (), None)
+            one_tensor(tried.model, next(iter(few)).inputs)
             measured = trainer.evaluate(few)
-        except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as err:
-            if isinstance(err, FitwellError):
-                raise
-            explained = explain(err, trainer.model)
-            if explained is not None and explained.kind == "memory":
-                raise explained.error("train") from err
-            reason = f"{type(err).__name__}: {err}." if explained is None else str(explained)
-            raise UsageError(
-                f"train: `model` and `loss` must fit the data, inputs of shape {shape} and"
-                f" {self.splits.schema.num_outputs} outputs; {settings.model.spec} with"
-                f" {settings.loss.loss} fails: {reason}"
-            ) from err
         if best.metric not in measured:
             raise unknown_name("train", "metric", best.metric, measured)
 
@@ -144,19 +133,23 @@ class Session:
             predict: Data to answer for once the run is finished.
             sample: A leaderboard's sample file that the answers shall follow.
         """
-        done = self.execute()
-        if not self.world.leads:
-            return done
+        self.execute()
+        # All processes end together, with the run as it is on disk.
+        manifest = self.world.by_leader(lambda: self._finish(report, predict, sample))
+        self.run.manifest.update(manifest)
+        return self.run
+
+    def _finish(self, report: bool, predict: str | None, sample: str | None) -> dict[str, Any]:
         if report:
             from ._report import report as write_report
 
-            write_report(str(done.folder))
-        if predict is not None and done.status == "finished":
+            write_report(str(self.run.folder))
+        if predict is not None and self.run.status == "finished":
             from ._predict import predict as write_predictions
 
-            write_predictions(done, predict, sample=sample)
+            write_predictions(self.run, predict, sample=sample)
         self._copy_out()
-        return done
+        return self.run.manifest
 
     def _execute(self) -> None:
         chosen = self.run.settings.optimization
@@ -183,7 +176,9 @@ class Session:
             stopped = trainer.history.stopped
             if interrupted or (stopped or "").startswith(_INTERRUPTED):  # here or elsewhere
                 self._record(status="stopped", stopped=stopped)
-                raise KeyboardInterrupt
+                raise KeyboardInterrupt(
+                    f"stopped by Ctrl-C. Go on with: fitwell resume {self.run.folder}"
+                )
         if not self.world.leads:
             return
         best.restore(trainer)
@@ -300,6 +295,13 @@ class Session:
     def _restore(self, trainer: Trainer, train: Batches, best: EarlyStopping) -> None:
         checkpoints = self.run.checkpoints()
         step = checkpoints.newest()
+        if step is None and self.run.status == "finished":
+            raise RunError(
+                f"{self.run.folder}: is finished and has no checkpoint to go on from. Train a new"
+                f" run: fitwell train --like {self.run.folder}"
+            )
+        if step is None and self.run.metrics() and self.world.leads:
+            print(f"{self.run.folder}: no checkpoint; starts again at epoch 1", file=sys.stderr)
         if step is not None:
             where = str(checkpoints.folder / f"step-{step:09d}")
             resume(trainer, checkpoints.load(step), train, best, where)
@@ -351,47 +353,3 @@ def _stoppable(trainer: Trainer, *, patient: bool) -> Iterator[list[str]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def check_same_data(run: Run, splits: Splits) -> None:
-    """Refuse to go on with other data than the run began with.
-
-    Args:
-        run: The run.
-        splits: The data as it is now.
-
-    Raises:
-        RunError: The data changed.
-    """
-    before = run.manifest["data"]["fingerprint"]
-    if splits.fingerprint != before:
-        raise RunError(
-            f"{run.folder}: the data has changed since the run began (fingerprint"
-            f" {splits.fingerprint[:12]}, was {before[:12]}). Restore it, or start a new run with"
-            f" 'fitwell train --like {run.folder}'."
-        )
-
-
-def check_same_settings(run: Run, settings: Settings) -> None:
-    """Refuse to go on with other settings than the run began with; lengths and device may differ.
-
-    Args:
-        run: The run.
-        settings: What was asked for now.
-
-    Raises:
-        UsageError: A setting differs.
-    """
-    free = {"epochs", "max_steps", "device"}
-    before, now = (json.loads(json.dumps(s.to_dict())) for s in (run.settings, settings))
-    differ = [
-        f"{name} was {before[section].get(name)!r}, is {value!r}"
-        for section, values in now.items()
-        for name, value in values.items()
-        if name not in free and before[section].get(name) != value
-    ]
-    if differ:
-        raise UsageError(
-            f"{run.folder}: must go on with the settings that it began with; {'; '.join(differ)}."
-            " Leave them out, or choose another folder with --run."
-        )

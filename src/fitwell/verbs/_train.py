@@ -18,12 +18,13 @@ from ..data import DecodingProgress, OnBadRow
 from ..tasks import ModelChoice, Source, open_source
 from ..tasks import smoke as make_smaller
 from ..train import Precision, Run, World, bring_back, check_copy, joined
+from ._checks import check_same_data, check_same_settings
 from ._choose import data_of, settings_of
 from ._data_card import write_data_card
 from ._open_run import open_run
 from ._plan import plan_session
 from ._recording import Recording
-from ._session import Session, check_same_data, check_same_settings
+from ._session import Session
 from ._tune import tuned
 from ._workers import launch, must_launch
 
@@ -37,6 +38,7 @@ def train(  # one parameter per option of the command line, on purpose in one pl
     /,
     *,
     target: str | None = None,
+    target_kind: Literal["auto", "class", "number"] | None = None,
     labels: str | None = None,
     id_column: str | None = None,
     ignore: Sequence[str] = (),
@@ -107,6 +109,8 @@ def train(  # one parameter per option of the command line, on purpose in one pl
             `Splits`, a pair of arrays (x, y) or a map-style Dataset.
         path: The folder of images, or the file, after `images`, `table` or `arrays`.
         target: Column to predict (tables).
+        target_kind: What the targets are; `auto` takes text, and up to 20 different whole numbers,
+            for classes (tables and arrays).
         labels: CSV file with file names and labels, for a folder without a subfolder per class.
         id_column: Column with the names of the rows; found by its name if left out (tables).
         ignore: Columns to leave out (tables).
@@ -166,7 +170,7 @@ def train(  # one parameter per option of the command line, on purpose in one pl
         copy_seconds: Time between looks for something new to copy.
         predict: Data to answer for once the run is finished, into predictions.csv.
         sample: A leaderboard's sample file that predictions.csv follows.
-        report: Write report.html at the end.
+        report: Whether report.html is written at the end.
         quiet: Show no progress.
 
     Returns:
@@ -178,8 +182,8 @@ def train(  # one parameter per option of the command line, on purpose in one pl
         TrainingError: The loss became infinite or NaN.
 
     Groups:
-        Data: target, labels, id_column, ignore, image_size, channels, valid, test, valid_path,
-            test_path, split, split_by, split_seed, on_bad_row
+        Data: target, target_kind, labels, id_column, ignore, image_size, channels, valid, test,
+            valid_path, test_path, split, split_by, split_seed, on_bad_row
         Model and loss: model, loss, metric
         Optimization: optimizer, lr, schedule, augment, epochs, max_steps, max_minutes, batch_size,
             accumulate, patience, grad_clip_norm, ema_decay, precision, channels_last, compile,
@@ -220,7 +224,11 @@ def _session(given: dict[str, Any], world: World) -> Session:
     if given["copy_to"] is not None:
         given = {**given, "copy_to": str(Path(given["copy_to"]).resolve())}
     recording = Recording(**{name: given[name] for name in Recording.__dataclass_fields__})
-    old = None if given["like"] is None else Run.open(given["like"]).settings
+    if given["resume"] and recording.copy_to is not None:
+        copy, folder = recording.copy_to, given["run"]
+        world.by_leader(lambda: bring_back(copy, folder))
+    before = given["run"] if given["resume"] and is_run(given["run"]) else given["like"]
+    old = None if before is None else Run.open(before).settings
     source, path, reader = data_of(given, old)
     told = None if given["quiet"] or not world.leads else DecodingProgress()
     data = world.after_leader(lambda: open_source(source, path, reader, progress=told))
@@ -251,10 +259,12 @@ def _session(given: dict[str, Any], world: World) -> Session:
         world=world,
     )
     session.check()
-    if given["resume"] and recording.copy_to is not None:
-        copy = recording.copy_to
-        world.by_leader(lambda: bring_back(copy, session.run.folder))
-    elif recording.copy_to is not None and not given["plan"]:
+    if recording.copy_to is not None and not given["plan"]:
+        if not Path(recording.copy_to).parent.is_dir():
+            raise UsageError(
+                "train: `copy_to` must lie in a folder that is there; got"
+                f" {recording.copy_to}. Mount the drive, or make the folder."
+            )
         check_copy(session.run.folder, recording.copy_to)
     return tuned(session, given)
 

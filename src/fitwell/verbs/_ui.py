@@ -54,7 +54,8 @@ def ui(
         open: Open it in the browser of this machine.
 
     Raises:
-        UsageError: The folder is a file or itself a run, or the port or address cannot be used.
+        UsageError: The folder is not there, a file or itself a run, or the port or address cannot
+            be used.
         MissingExtra: The packages of the extra `ui` are not installed.
     """
     place = Path(folder)
@@ -65,6 +66,8 @@ def ui(
         )
     if place.exists() and not place.is_dir():
         raise UsageError(f"ui: `folder` must be a folder of runs; got the file {str(place)!r}.")
+    if not place.exists() and str(place) != "runs":
+        raise UsageError(f"ui: `folder` must be a folder of runs; {str(place)!r} is not there.")
     site = Site(place, host=host, port=port)
     words = f"Runs of {place.resolve()}: {site.url} (Ctrl-C ends it)"
     print(words, file=sys.stderr, flush=True)

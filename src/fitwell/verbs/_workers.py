@@ -79,15 +79,19 @@ def launch(words: Sequence[str], workers: int, folder: str | Path) -> None:
         with _threads_shared(workers), _quiet_launcher():
             elastic_launch(config, sys.executable)("-m", "fitwell", *words)
     except SignalException as err:
-        raise KeyboardInterrupt from err
+        raise _stopped(folder) from err
     except ChildFailedError as err:
         rank, failure = err.get_first_failure()
         raise _explained(rank, failure.exitcode, workers, folder) from err
 
 
+def _stopped(folder: str | Path) -> KeyboardInterrupt:
+    return KeyboardInterrupt(f"stopped by Ctrl-C. Go on with: fitwell resume {folder}")
+
+
 def _explained(rank: int, code: int, workers: int, folder: str | Path) -> BaseException:
     if code == 130:
-        return KeyboardInterrupt()
+        return _stopped(folder)
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
     error = WorkersFailed(
         f"train: process {rank + 1} of {workers} {how}, so all of them ended. Go on from the newest"
