@@ -13,6 +13,8 @@ settings.register_profile("fitwell", deadline=None)  # how long a case takes is 
 settings.load_profile("fitwell")
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+# Several processes test at a time; with more threads than cores they wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(autouse=True)

@@ -169,7 +169,7 @@ def test_the_unlabelled_rows_of_a_built_in_set(tmp_path: Path, data_dir: Path) -
 
 
 def test_data_of_another_kind_is_refused(digits: Run, data_dir: Path) -> None:
-    with pytest.raises(UsageError, match=r"must have shape \(N, \*\(1, 8, 8\)\), as in training"):
+    with pytest.raises(UsageError, match=r"must have shape \(N, 1, 8, 8\), as in training"):
         fitwell.predict(digits, "covid_survey")
     with pytest.raises(UsageError, match=r"must have shape \(N, \*\(1, 8, 8\)\)"):
         digits.predict(np.zeros((3, 8, 8), dtype=np.uint8))
