@@ -18,7 +18,7 @@ import torch
 import fitwell
 from fitwell.core.errors import RunError, UsageError
 from fitwell.train import CopyOut, Run, bring_back, copy_run
-from fitwell.train import _copies as copies
+from fitwell.train._follow import _copies as copies
 
 from ..verbs.runs import curve, quick, weights
 

@@ -16,7 +16,7 @@ import pytest
 from fitwell.data import Batches
 from fitwell.optim import SGD
 from fitwell.train import Progress, Trainer
-from fitwell.train._progress import in_notebook
+from fitwell.train._follow._progress import in_notebook
 
 from .problems import batches, examples, network, objective
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, final
 from torch.optim.lr_scheduler import LRScheduler
 
 from ..core.errors import UsageError
-from ._recorders import CheckpointWriter
+from ._follow import CheckpointWriter
 
 if TYPE_CHECKING:
     from ._trainer import Trainer

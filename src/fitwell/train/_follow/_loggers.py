@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
-from ..core.errors import UsageError, missing_extra
-from ..core.files import atomic_path
+from ...core.errors import UsageError, missing_extra
+from ...core.files import atomic_path
 
 if TYPE_CHECKING:
-    from ._trainer import Trainer
+    from .._trainer import Trainer
 
 
 @final

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, final
 
-from ._checkpoints import Checkpoints, load_into
-from ._observers import EarlyStopping
-from ._run import Run
+from .._checkpoints import Checkpoints, load_into
+from .._observers import EarlyStopping
+from .._run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ._trainer import Trainer
+    from .._trainer import Trainer
 
 
 @final

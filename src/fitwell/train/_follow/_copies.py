@@ -11,12 +11,12 @@ import threading
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, final
 
-from ..core.errors import RunError, UsageError
-from ..core.runs import is_run
-from ._checkpoints import Checkpoints
+from ...core.errors import RunError, UsageError
+from ...core.runs import is_run
+from .._checkpoints import Checkpoints
 
 if TYPE_CHECKING:
-    from ._trainer import Trainer
+    from .._trainer import Trainer
 
 _BLOCK = 2**22
 _FIRST = ("run.json", "split.npz", "metrics.jsonl")

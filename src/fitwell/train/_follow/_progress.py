@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, final
 
 if TYPE_CHECKING:
-    from ._trainer import Trainer
+    from .._trainer import Trainer
 
 _REFRESH_SECONDS = 0.2
 _NOTEBOOK_SECONDS = 0.5  # each refresh is a message through the kernel

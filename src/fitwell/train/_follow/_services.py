@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
-from ..core.errors import UsageError, missing_extra
+from ...core.errors import UsageError, missing_extra
 from ._loggers import at_least_one, measured
 
 if TYPE_CHECKING:
-    from ._trainer import Trainer
+    from .._trainer import Trainer
 
 _LONGEST_PARAMETER = 500  # letters; what all versions of MLflow take
 
