@@ -165,6 +165,55 @@ def whole(name: str) -> Callable[[Path], str]:
     return block
 
 
+def contests(name: str) -> Callable[[Path], str]:
+    """Make a block of contests between others and fitwell, a line per contest.
+
+    Args:
+        name: Of the file, without ending.
+    """
+
+    def block(records: Path) -> str:
+        found = newest(records, name)
+        others = [who for who in _names(record["result"] for record in found) if who != "fitwell"]
+        lines = []
+        for record in found:
+            result = record["result"]
+            ratios = [number(result.get(who, {}).get("ratio")) for who in others]
+            lines.append([record["what"], number(1000 * result["fitwell"]["median"]), *ratios])
+        return table(("", "fitwell, ms", *others), lines) if found else ""
+
+    return block
+
+
+def claims(start: str) -> Callable[[Path], str]:
+    """Make a block of what recipes found for each way that they compare.
+
+    Args:
+        start: How the names of the recipes begin.
+    """
+
+    def block(records: Path) -> str:
+        found = [r for r in newest(records, "recipes") if r["what"].startswith(start)]
+        parts = []
+        for record in found:
+            parts += [f"{record['what'].capitalize()}, {len(record['seeds'])} seeds:"]
+            rows = {name: _without_lists(row) for name, row in record["result"].items()}
+            parts += [result_table(rows)]
+        return "\n\n".join(parts)
+
+    return block
+
+
+def _without_lists(row: Any) -> Any:
+    if not isinstance(row, Mapping):
+        return row
+    return {name: value for name, value in row.items() if name not in _EACH}
+
+
+_EACH = ("each", "of each seed")
+"""What a recipe keeps of single seeds; a table has room for their mean."""
+
+
 def covid(records: Path) -> str:
     """Set both cuts of the COVID survey side by side, a line per rung of the ladder.
 
@@ -199,6 +248,11 @@ BLOCKS: Mapping[str, Callable[[Path], str]] = {
     "stream": whole("stream"),
     "plan": whole("plan"),
     "options": whole("options"),
+    "optim": contests("optim"),
+    "augment": whole("augment"),
+    "normalization": claims("normalization"),
+    "finetune": claims("finetune"),
+    "swap": claims("swap"),
     "covid": covid,
 }
 """What each block says, by name; nothing where there is no record."""

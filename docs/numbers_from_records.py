@@ -98,6 +98,8 @@ def recipe_table(records: Path, language: str = "en") -> str:
         minutes = f"{record['seconds'] / _SECONDS_PER_MINUTE:.3g} {words['minutes']}"
         seeds = ", ".join(map(str, record["seeds"]))
         reached = main_metric(record["result"].get("test") or record["result"])
+        if reached == "–":  # it compares several trainings; its own page shows them
+            continue
         epochs = number(record.get("epochs"))
         data = record.get("data", "–").partition(":")[0]
         lines.append([record["what"], data, reached, epochs, minutes, seeds, machine(record)])

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .train import Run as Run
     from .train import Trainer as Trainer
     from .train import explain_errors as explain_errors
+    from .verbs._average import average as average
     from .verbs._compare import compare as compare
     from .verbs._evaluate import evaluate as evaluate
     from .verbs._export import export as export
@@ -48,6 +49,7 @@ _CLASSES = {
     "explain_errors": "fitwell.train",
 }
 _VERBS = {
+    "average": "fitwell.verbs._average",
     "check_submission": "fitwell.verbs._submission",
     "compare": "fitwell.verbs._compare",
     "evaluate": "fitwell.verbs._evaluate",
@@ -68,6 +70,7 @@ __all__ = [
     "Schema",
     "Splits",
     "Trainer",
+    "average",
     "check_submission",
     "compare",
     "evaluate",

@@ -152,7 +152,7 @@ def test_a_bug_is_one_line_and_a_traceback_only_with_debug(
     [
         (["trian"], "no verb named 'trian'; nearest: 'train'"),
         (["data", "lst"], "no verb named 'data lst'; nearest: 'data list'"),
-        (["zzzz"], "no verb named 'zzzz'; known: absent, bad, check-submission"),
+        (["zzzz"], "no verb named 'zzzz'; known: absent, average, bad"),
         (["absent"], "this installation of fitwell has no module 'fitwell.verbs._no_such_file'"),
     ],
 )

@@ -8,10 +8,7 @@ import pytest
 
 from fitwell import __version__
 from fitwell.core.errors import RunError, UnknownName, UsageError
-from fitwell.verbs._cite import cite
-from fitwell.verbs._coverage import coverage
-from fitwell.verbs._list import list_methods, list_runs
-from fitwell.verbs._show import show
+from fitwell.verbs._lookup import cite, coverage, list_methods, list_runs, show
 
 RUN: dict[str, Any] = {
     "format": 1,
@@ -25,7 +22,7 @@ RUN: dict[str, Any] = {
             "schedule": "Linear()",
             "augment": "[Flip(), Crop(padding=4)]",
             "patience": None,
-            "ema_decay": 0.99,
+            "average": "EMA(decay=0.99)",
             "precision": "bfloat16",
         },
     },
@@ -111,6 +108,7 @@ def test_a_run_cites_everything_that_it_used(run: Path) -> None:
         "krizhevsky2012imagenet",
         "he2016deep",
         "polyak1992acceleration",
+        "tarvainen2017mean",
         "micikevicius2018mixed",
         "paszke2019pytorch",
         "fitwell",

@@ -14,9 +14,15 @@ from fitwell import nn as fitwell_nn
 
 # Small enough for gradcheck; image models in evaluation mode see at least 2 x 2 in the last layer.
 CASES: dict[str, dict[str, Any]] = {
+    "BatchRenorm": {"num_features": 5},
     "CNN": {"in_channels": 2, "out_features": 3, "widths": (4, 5)},
     "ChannelsLast": {},
     "CifarResNet": {"in_channels": 2, "out_features": 3, "depth": 8},
+    "CosineLinear": {"in_features": 7, "out_features": 3},
+    "DropBlock2d": {"block_size": 3},
+    "DropConnect": {"in_features": 7, "out_features": 3},
+    "GaussianDropout": {},
+    "GhostBatchNorm": {"num_features": 5},
     "LeNet5": {"in_channels": 2, "out_features": 3},
     "LocallyConnected2d": {
         "in_channels": 2,
@@ -24,10 +30,13 @@ CASES: dict[str, dict[str, Any]] = {
         "kernel_size": 3,
         "image_size": (5, 5),
     },
+    "LpBatchNorm": {"num_features": 5},
     "MLP": {"in_features": 7, "out_features": 3, "hidden": (5, 4), "activation": "tanh"},
     "MobileNet": {"in_channels": 2, "out_features": 3, "width": 0.1},
+    "NoisyBatchNorm": {"num_features": 5},
     "Normalize": {"mean": (0.1,) * 5, "std": (2.0,) * 5},
     "ResNet18": {"in_channels": 2, "out_features": 3},
+    "StochasticDepth": {},
     "TableEncoder": {
         "cardinalities": (0, 4, 0),
         "mean": (0.5, 0.5),

@@ -333,7 +333,20 @@ def test_pt_05_normalize_equals_numpy() -> None:
 # Optimizers and schedules ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["Adagrad", "NAdam", "Optimizer", "RAdam", "RMSprop"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ASGD",
+        "Adadelta",
+        "Adafactor",
+        "Adagrad",
+        "Adamax",
+        "NAdam",
+        "Optimizer",
+        "RAdam",
+        "RMSprop",
+    ],
+)
 def test_what_torch_has_is_torchs_own(name: str) -> None:
     assert getattr(optim, name) is getattr(torch.optim, name)
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from fitwell.core.errors import UnknownName, UsageError
 from fitwell.core.spec import build
-from fitwell.optim import OPTIMIZERS, SGD, Adam, AdamW, decay_groups
+from fitwell.optim import OPTIMIZERS, SGD, Adam, AdamW
 
 STEPS = 50
 PAIRS: list[tuple[Any, Any, dict[str, Any]]] = [
@@ -300,22 +300,6 @@ def test_neither_building_nor_stepping_imports_the_compiler(name: str) -> None:
 def test_values_out_of_range_are_refused(kind: Any, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         kind([nn.Parameter(torch.ones(2))], **settings)
-
-
-def test_vectors_do_not_decay() -> None:
-    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))
-    model[3].bias.requires_grad_(False)
-    decaying, rest = decay_groups(model, 0.1)
-    assert decaying["weight_decay"] == 0.1
-    assert rest["weight_decay"] == 0.0
-    assert {id(p) for p in decaying["params"]} == {id(model[0].weight), id(model[3].weight)}
-    expected = {id(model[0].bias), id(model[1].weight), id(model[1].bias)}
-    assert {id(p) for p in rest["params"]} == expected
-
-
-def test_a_group_without_parameters_is_left_out() -> None:
-    (only,) = decay_groups(nn.Linear(2, 2, bias=False), 0.1)
-    assert only["weight_decay"] == 0.1
 
 
 def test_an_unknown_optimizer_or_argument_lists_the_nearest() -> None:

@@ -66,6 +66,46 @@ def test_calibration_is_drawn_said_and_tabled(run: Path) -> None:
     assert f"On average it is {words}." in text
 
 
+def test_confidence_after_scaling_is_drawn_beside_it_and_sets_are_told_about(run: Path) -> None:
+    page = render_report(run)
+    text = check_page(page)
+    assert "Reliability diagram, as it is" in text
+    assert "Reliability diagram, at temperature 1.62" in text
+    assert page.count("Share of right answers by scaled confidence") >= 1
+    assert (
+        "At temperature 1.62: 1.2% (95% interval 0.0% to 5.0%), log loss from 0.41 to 0.3." in text
+    )
+    assert "21.0% of the test part have no single answer" in text
+    assert "(fitwell predict --sets 0.1) are asked to hold the right class 90% of the time." in text
+    assert "In the test part 90.0% do (95% interval 86.5% to 92.7%), with 1.25 classes" in text
+    assert "0.0% hold none and 21.0% several" in text
+    assert "Of the sets of one class, 95.0% are right." in text
+    assert "more often than was asked" not in text
+    assert "too few for any set but all" not in text
+
+
+def test_sets_of_too_few_examples_and_of_good_models_are_said(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", pictures=False)
+    record = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))["calibration"]
+    sets = {**record["conformal"], "threshold": None, "empty": 0.08, "several": 0.02}
+    _edit(folder, "evaluation.json", calibration={**record, "conformal": sets})
+    text = check_page(render_report(folder))
+    assert "288 validation examples are too few for any set but all." in text
+    assert "The model is right more often than was asked: ask for a smaller share." in text
+
+
+def test_runs_without_scaling_show_one_diagram(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", pictures=False)
+    record = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))["calibration"]
+    for name in ("scaled", "temperature", "conformal"):
+        record.pop(name)
+    _edit(folder, "evaluation.json", calibration=record)
+    text = check_page(render_report(folder))
+    assert "Reliability diagram" in text
+    for words in ("as it is", "temperature", "Sets of classes"):
+        assert words not in text
+
+
 def test_commands_name_the_folder_as_it_was_opened(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -275,7 +315,14 @@ def test_odd_entries_further_down_are_tolerated(tmp_path: Path, odd: Any) -> Non
     _edit(
         folder,
         "evaluation.json",
-        calibration={"ece": 0.1, "ece_interval": odd, "bins": bins},
+        calibration={
+            "ece": 0.1,
+            "ece_interval": odd,
+            "bins": bins,
+            "scaled": {"ece": 0.1, "ece_interval": [odd], "bins": bins},
+            "temperature": {"value": odd, "loss_before": 1, "loss_after": 1, "fitted_on": odd},
+            "conformal": {"alpha": odd, "coverage": 1, "coverage_interval": odd, "empty": odd},
+        },
         examples=[odd, example],
         worst=[example],
     )

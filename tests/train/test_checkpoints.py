@@ -18,7 +18,7 @@ SIZE = 400_000
 
 def state(step: int) -> dict[str, Any]:
     weights = {"w": torch.full((SIZE // 4,), float(step))}
-    return {"model": weights, "ema": None, "best": None, "step": step, "epoch": step}
+    return {"model": weights, "average": None, "best": None, "step": step, "epoch": step}
 
 
 def steps(checkpoints: Checkpoints) -> list[int]:

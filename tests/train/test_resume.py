@@ -14,6 +14,8 @@ from fitwell.core.errors import RunError
 from fitwell.data import Batches
 from fitwell.optim import AdamW, OneCycle
 from fitwell.train import (
+    EMA,
+    SWA,
     Checkpoints,
     CheckpointWriter,
     EarlyStopping,
@@ -60,13 +62,13 @@ def run(trainer: Trainer, train: Batches) -> None:
 @given(
     stop_at=st.integers(1, 4 * EPOCHS),
     accumulate=st.sampled_from([1, 2, 3]),
-    ema=st.sampled_from([None, 0.9]),
+    average=st.sampled_from([None, EMA(decay=0.9), SWA(start=0.3)]),
 )
 def test_plat_06_stopping_anywhere_changes_nothing(
-    tmp_path_factory: pytest.TempPathFactory, stop_at: int, accumulate: int, ema: float | None
+    tmp_path_factory: pytest.TempPathFactory, stop_at: int, accumulate: int, average: Any
 ) -> None:
     folder = tmp_path_factory.mktemp("resume")
-    options = {"accumulate": accumulate, "ema_decay": ema}
+    options = {"accumulate": accumulate, "average": average}
     torch.manual_seed(0)
     whole, whole_best = make(Checkpoints(folder / "whole"), -1, **options)
     torch.manual_seed(11)

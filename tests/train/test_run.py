@@ -52,6 +52,14 @@ def test_the_settings_are_exactly_three_sections() -> None:
     assert Settings.from_dict(json.loads(json.dumps(SETTINGS.to_dict()))) == SETTINGS
 
 
+@pytest.mark.parametrize(("before", "now"), [(None, "none"), (0.99, "EMA(decay=0.99)")])
+def test_settings_of_older_runs_can_be_read(before: float | None, now: str) -> None:
+    stored = SETTINGS.to_dict()
+    del stored["optimization"]["average"]
+    stored["optimization"]["ema_decay"] = before
+    assert Settings.from_dict(stored).optimization.average == now
+
+
 def test_a_new_run_takes_an_empty_folder_and_no_other(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert make(tmp_path / "empty").status == "new"
@@ -151,7 +159,7 @@ def test_weights_are_the_final_ones_or_the_best_so_far(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="holds no weights yet"):
         run.load_model()
     tensors = {name: {"w": torch.full((2,), value)} for name, value in (("m", 1.0), ("b", 2.0))}
-    state = {"model": tensors["m"], "ema": None, "best": None, "step": 1, "epoch": 1}
+    state = {"model": tensors["m"], "average": None, "best": None, "step": 1, "epoch": 1}
     run.checkpoints().save(state)
     assert run.load_model()["w"][0] == 1
     run.checkpoints().save({**state, "best": tensors["b"], "step": 2})

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from fitwell.core.errors import TrainingError, UsageError
 from fitwell.data import Batches
 from fitwell.optim import SGD, AdamW, Cosine
-from fitwell.train import Supervised, TimeBudget, Trainer, evaluate
+from fitwell.train import EMA, Supervised, TimeBudget, Trainer, evaluate
 
 from .problems import batches, examples, network, objective, same_weights, weights_of
 
@@ -123,7 +123,7 @@ def test_clipping_equals_torch() -> None:
 
 def test_average_of_weights_is_the_recursion_and_is_what_is_measured() -> None:
     model = nn.Linear(8, 3)
-    trainer = Trainer(model, objective(), SGD(model.parameters(), lr=0.5), ema_decay=0.9)
+    trainer = Trainer(model, objective(), SGD(model.parameters(), lr=0.5), average=EMA(decay=0.9))
     expected: list[torch.Tensor] = []
 
     class Recursion:
@@ -200,7 +200,6 @@ def test_a_loss_that_is_not_a_number_names_its_step() -> None:
     [
         ({"accumulate": 0}, "`accumulate` must be at least 1; got 0"),
         ({"grad_clip_norm": 0.0}, "`grad_clip_norm` must be positive; got 0.0"),
-        ({"ema_decay": 1.0}, "`ema_decay` must lie between 0 and 1; got 1.0"),
         ({"precision": "fp16"}, "must be float32 or bf16 on a CPU"),
     ],
 )

@@ -17,7 +17,7 @@ from fitwell.ui import _files
 from fitwell.ui._files import Tail
 from fitwell.ui._listing import Listing
 from fitwell.ui._rows import points, thin
-from fitwell.verbs._list import list_runs
+from fitwell.verbs._lookup import list_runs
 
 from ..report.run_factory import DIGITS, make_killed_run, make_run, run_record, write, write_lines
 

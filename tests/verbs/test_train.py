@@ -73,7 +73,9 @@ def test_explicit_settings_land_in_the_three_sections(tmp_path: Path) -> None:
         "accumulate": 2,
         "patience": 3,
         "grad_clip_norm": 1.0,
-        "ema_decay": 0.5,
+        "average": "EMA(decay=0.5)",
+        "penalty": "L2(0.001)",
+        "layer_decay": 0.9,
         "precision": "bf16",
         "channels_last": True,
         "seed": 7,
@@ -84,18 +86,26 @@ def test_explicit_settings_land_in_the_three_sections(tmp_path: Path) -> None:
     run = quick("digits", run=tmp_path / "run", **chosen)
     sections = manifest(run)["settings"]
     assert list(sections) == ["model", "loss", "optimization"]
-    assert sections["model"] == {"spec": "MLP(hidden=(16,), dropout=0.1)", "own": False}
+    assert sections["model"] == {
+        "spec": "MLP(hidden=(16,), dropout=0.1)",
+        "own": False,
+        "weights": None,
+        "freeze": [],
+    }
     assert sections["loss"] == {
         "source": "digits",
         "path": None,
         "reader": {"valid": 0.2, "test": 0.1, "seed": 8},
         "loss": "CrossEntropy(label_smoothing=0.1)",
         "metric": "loss",
+        "penalty": "L2(0.001)",
+        "teacher": None,
+        "distill": None,
         "smoke": False,
     }
     assert sections["optimization"] == {
         "optimizer": "SGD(lr=0.05, momentum=0.8)",
-        "schedule": "WarmUp(steps=3, then=Cosine(end=0.1))",
+        "schedule": "WarmUp(steps=3, start=0.0, then=Cosine(end=0.1))",
         "augment": "Crop(padding=1)",
         "epochs": 1,
         "max_steps": 4,
@@ -103,7 +113,9 @@ def test_explicit_settings_land_in_the_three_sections(tmp_path: Path) -> None:
         "accumulate": 2,
         "patience": 3,
         "grad_clip_norm": 1.0,
-        "ema_decay": 0.5,
+        "average": "EMA(decay=0.5)",
+        "layer_decay": 0.9,
+        "unfreeze_every": None,
         "precision": "bf16",
         "channels_last": True,
         "compiled": False,

@@ -60,7 +60,7 @@ def test_an_unknown_source_lists_the_nearest(source: str, message: str, tmp_path
         ({"accumulate": 0}, "`accumulate` must be at least 1; got 0"),
         ({"patience": 0}, "`patience` must be at least 1; got 0"),
         ({"grad_clip_norm": -1.0}, "`grad_clip_norm` must be positive; got -1.0"),
-        ({"ema_decay": 1.5}, "`ema_decay` must lie between 0 and 1; got 1.5"),
+        ({"average": "EMA(decay=1.5)"}, "`decay` must lie between 0 and 1; got 1.5"),
         ({"precision": "fp16"}, "must be float32 or bf16 on a CPU"),
         ({"log_every": 0}, "`log_every` must be at least 1; got 0"),
         ({"checkpoint_seconds": -1.0}, "`checkpoint_seconds` must not be negative; got -1.0"),

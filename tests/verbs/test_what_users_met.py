@@ -76,7 +76,7 @@ def test_a_full_disk_is_said_with_what_is_needed(
         raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos")
 
     monkeypatch.setattr(torch, "save", broken)
-    state = {"step": 1, "epoch": 0, "model": {"w": torch.zeros(100)}, "ema": None, "best": None}
+    state = {"step": 1, "epoch": 0, "model": {"w": torch.zeros(100)}, "average": None, "best": None}
     checkpoints = Checkpoints(tmp_path / "run" / "checkpoints")
     with pytest.raises(RuntimeError, match="inline_container"):
         checkpoints.save(state)  # there is room, so it is something else

@@ -42,6 +42,7 @@ TABLE: tuple[Verb, ...] = (
         ("evaluate", "_evaluate:evaluate", "measure a run on one of its parts or on new data"),
         ("predict", "_predict:predict", "write predictions.csv for new data"),
         ("check-submission", "_submission:check_submission", "compare predictions with a sample"),
+        ("average", "_average:average", "average the weights of runs into a new run"),
         ("export", "_export:export", "write the model as safetensors, ONNX or torch.export"),
         ("report", "_report:report", "write one HTML page about a run"),
         ("compare", "_compare:compare", "put settings and results of runs side by side"),
@@ -57,12 +58,12 @@ TABLE: tuple[Verb, ...] = (
     ),
     *_verbs(
         "Look things up",
-        ("list", "_list:list_runs", "list the runs in ./runs or another folder"),
-        ("list methods", "_list:list_methods", "list the methods, of one family or of all"),
-        ("show", "_show:show", "show the card of a method, or the state of a run"),
+        ("list", "_lookup:list_runs", "list the runs in ./runs or another folder"),
+        ("list methods", "_lookup:list_methods", "list the methods, of one family or of all"),
+        ("show", "_lookup:show", "show the card of a method, or the state of a run"),
         ("env", "_env:env", "show versions, processor, memory, GPUs; say what does not fit"),
-        ("cite", "_cite:cite", "print BibTeX for methods, for runs, or for fitwell"),
-        ("coverage", "_coverage:coverage", "count what works of the course, by chapter"),
+        ("cite", "_lookup:cite", "print BibTeX for methods, for runs, or for fitwell"),
+        ("coverage", "_lookup:coverage", "count what works of the course, by chapter"),
     ),
 )
 

@@ -24,7 +24,11 @@ DATA_SETS = {
 """Which entry to cite for a built-in data set, by its name."""
 
 RE_EXPORTS = {
+    "optim.ASGD": "polyak1992acceleration",
+    "optim.Adadelta": "zeiler2012adadelta",
+    "optim.Adafactor": "shazeer2018adafactor",
     "optim.Adagrad": "duchi2011adaptive",
+    "optim.Adamax": "kingma2015adam",
     "optim.NAdam": "dozat2016incorporating",
     "optim.RAdam": "liu2020variance",
     "optim.RMSprop": "tieleman2012lecture",

@@ -135,7 +135,6 @@ def build(
     *,
     owner: str,
     what: str,
-    parts: Mapping[str, Callable[..., Any]] | None = None,
     **extra: Any,
 ) -> Any:
     """Call the method a spec names, checking its arguments first.
@@ -145,8 +144,6 @@ def build(
         known: The methods by name.
         owner: Who asks, for messages.
         what: What kind of method it is, for messages.
-        parts: Methods by name that specs among the arguments, however deep, may name; without
-            them, such arguments stay specs.
         extra: Keyword arguments that come from fitwell rather than from the user; those that the
             method does not take are left out.
 
@@ -159,8 +156,6 @@ def build(
     signature = inspect.signature(method)
     taken = signature.parameters
     keywords = {k: v for k, v in extra.items() if k in taken and k not in spec.kwargs}
-    if parts is not None:
-        spec = _with_parts(spec, parts, f"{owner}: {name}")
     for key in spec.kwargs:
         if key not in taken:
             raise unknown_name(
@@ -176,18 +171,6 @@ def build(
         if isinstance(err, FitwellError):
             raise
         raise UsageError(f"{owner}: {what} {spec} cannot be built: {err}.") from err
-
-
-def _with_parts(spec: Spec, parts: Mapping[str, Callable[..., Any]], owner: str) -> Spec:
-    def built(value: Any) -> Any:
-        if isinstance(value, Spec):
-            return build(value, parts, owner=owner, what="part", parts=parts)
-        if isinstance(value, (list, tuple)):
-            return type(value)(built(item) for item in value)
-        return value
-
-    kwargs = {key: built(value) for key, value in spec.kwargs.items()}
-    return Spec(spec.name, tuple(map(built, spec.args)), kwargs)
 
 
 def lookup(

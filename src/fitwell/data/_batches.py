@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any, NamedTuple, cast, final
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..core.errors import UsageError
@@ -32,7 +33,7 @@ class Batch(NamedTuple):
 
     Args:
         inputs: (B, ...).
-        targets: (B,), or None when they are not known.
+        targets: (B,), or None when they are not known; (B, K) where classes were mixed.
     """
 
     inputs: Tensor
@@ -55,6 +56,7 @@ class Share(Batch):
 
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
+Mix = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 
 
 @final
@@ -80,7 +82,8 @@ class Batches:
         shuffle: Give a new order each epoch; otherwise the order of the examples.
         seed: Seed of order and augmentation.
         drop_last: Leave out a short last batch.
-        augment: Changes a whole batch of inputs, drawing from the generator it is given.
+        augment: Changes a whole batch of inputs, drawing from the generator it is given; one that
+            has ``mixes`` set changes targets with them, see `Mixup`.
         device: Where batches are wanted; data that fits should already be there.
         shard: Rank and number of the processes that iterate over the same examples together, each
             over its share, `batch_size` of each batch, with augmentation of its own. A `Share`
@@ -90,7 +93,8 @@ class Batches:
 
     Raises:
         UsageError: The batch size is not positive, there is nothing to iterate over, the memory
-            does not hold two examples, or the rank is not below the number of processes.
+            does not hold two examples, the rank is not below the number of processes, or examples
+            without targets are to be mixed.
     """
 
     def __init__(
@@ -120,6 +124,12 @@ class Batches:
             raise UsageError(
                 f"Batches: `examples` must fill at least one batch; got {len(examples)} examples,"
                 f" batch_size={batch_size}, drop_last={drop_last}."
+            )
+        self._mixes = bool(getattr(augment, "mixes", False))
+        if self._mixes and examples.targets is None:
+            raise UsageError(
+                f"Batches: `augment` must not mix examples without targets; got {augment}."
+                " Leave the mixing out."
             )
         self._memory = memory
         self._window = self._choose_window()
@@ -170,14 +180,14 @@ class Batches:
                     self._epoch_start = self._order.get_state()
                 placed = None if targets is None else self._placed(targets)
                 if self.shard.size == 1:
-                    yield Batch(self._prepare(inputs), placed)
+                    yield Batch(*self._prepare(inputs, placed))
                 else:
                     yield self._share(number, inputs, placed)
 
     def _share(self, number: int, inputs: Tensor, targets: Tensor | None) -> Share:
         """Give a process's part of a batch, with draws that depend on its place alone."""
         self._noise.manual_seed(self._draw + 1_000_003 * number + 7_919 * self.shard.rank)
-        share = Share(self._prepare(inputs), targets)
+        share = Share(*self._prepare(inputs, targets))
         full = self.batch_size * self.shard.size
         share.whole = min(full, len(self.examples) - (number - 1) * full)
         rows = self.shard.rows(share.whole, self.batch_size)
@@ -250,11 +260,19 @@ class Batches:
             rows = inputs.index_select(0, order[start : start + size])
             yield rows, None if moved is None else moved[start : start + size]
 
-    def _prepare(self, inputs: Tensor) -> Tensor:
+    def _prepare(self, inputs: Tensor, targets: Tensor | None) -> tuple[Tensor, Tensor | None]:
         inputs = self._placed(inputs)
         if inputs.dtype == torch.uint8:
             inputs = inputs.to(torch.float32).div_(255)
-        return inputs if self.augment is None else self.augment(inputs, self._noise)
+        if self.augment is None:
+            return inputs, targets
+        inputs = self.augment(inputs, self._noise)
+        if not self._mixes or targets is None:
+            return inputs, targets
+        if not targets.is_floating_point():
+            targets = F.one_hot(targets, self.examples.schema.num_classes).to(inputs.dtype)
+        mix: Mix = self.augment.mix  # type: ignore[attr-defined]
+        return mix(inputs, targets, self._noise)
 
     def _placed(self, tensor: Tensor) -> Tensor:
         """Move a batch of data that does not live on the device."""

@@ -18,7 +18,7 @@ from ._builtin_images import (
     load_fashion_mnist,
     load_mnist,
 )
-from ._builtin_source import DataSet
+from ._builtin_source import DataSet, Domain
 from ._builtin_tables import (
     load_adbench,
     load_adult,
@@ -428,3 +428,11 @@ _SETS = (
 )
 
 BUILTIN: dict[str, DataSet] = {dataset.name: dataset for dataset in _SETS}
+
+# What images show, which decides how they may be augmented; a set that is not here is unknown.
+DOMAINS: dict[str, Domain] = {
+    "digits": "digits",
+    "mnist": "digits",
+    "fashion_mnist": "clothes",
+    "cifar10": "photos",
+}

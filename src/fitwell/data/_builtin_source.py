@@ -19,6 +19,7 @@ from ._examples import Column, Examples, Schema
 from ._splits import Indices
 
 Files = Mapping[str, Path]
+Domain = Literal["digits", "letters", "clothes", "objects", "photos", "unknown"]
 
 
 @final

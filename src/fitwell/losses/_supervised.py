@@ -1,19 +1,18 @@
-"""Losses of supervised learning: callables of outputs and targets that give one mean.
+"""Losses for numbers: callables of outputs and targets that give one mean.
 
 Each is a frozen object whose printed form builds it again. They call `torch.nn.functional`; what
 they add is a check of shapes and kinds, since a wrong one often trains without an error.
 
-Axes: B batch, K classes.
+Axes: B batch.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import final
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -34,92 +33,6 @@ def _same_shape(owner: str, outputs: Tensor, targets: Tensor) -> None:
             f"{owner}: `targets` must be floating point numbers; got {targets.dtype}."
             " Use CrossEntropy for classes, or convert the targets to float."
         )
-
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class CrossEntropy:
-    """Measure how improbable the model finds the right classes; takes logits, not probabilities.
-
-    The loss for classes. Softmax is part of it: a softmax layer before it slows learning and is a
-    common mistake. Targets are class indices, or one probability per class.
-
-        loss = mean over b of wₖ · (-log softmax(outputs_b)ₖ) / mean of wₖ,  k = targets_b
-
-    Args:
-        label_smoothing: Share of the target that is spread evenly over all classes.
-        weights: Weight of each class, to count rare ones more; empty for equal weights.
-
-    Shapes:
-        outputs: (B, K)
-        targets: (B,)
-        return: ()
-
-    Raises:
-        UsageError: A setting is out of range, or outputs and targets do not fit together.
-
-    Source: bridle1990training; label smoothing from szegedy2016rethinking, section 7.
-    Reduces to: the negative log likelihood at `label_smoothing=0` and no weights.
-    Checked against: torch.nn.CrossEntropyLoss; scikit-learn log_loss.
-    """
-
-    label_smoothing: float = 0.0
-    weights: tuple[float, ...] = ()
-    _placed: dict[tuple[torch.device, torch.dtype], Tensor] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.label_smoothing < 1:
-            raise UsageError(
-                "CrossEntropy: `label_smoothing` must lie in [0, 1); got"
-                f" {self.label_smoothing}. Use 0 to switch it off."
-            )
-        object.__setattr__(self, "weights", tuple(float(weight) for weight in self.weights))
-        if any(not (0 <= weight < math.inf) for weight in self.weights):
-            raise UsageError(
-                f"CrossEntropy: `weights` must be finite and not negative; got {self.weights}."
-                " Use 1 for a class of ordinary importance."
-            )
-
-    def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Give the mean over the batch."""
-        self._check(outputs, targets)
-        weight = self._weight(outputs) if self.weights else None
-        return F.cross_entropy(outputs, targets, weight, label_smoothing=self.label_smoothing)
-
-    def _weight(self, outputs: Tensor) -> Tensor:
-        place = (outputs.device, outputs.dtype)
-        if place not in self._placed:
-            self._placed[place] = torch.tensor(
-                self.weights, device=outputs.device, dtype=outputs.dtype
-            )
-        return self._placed[place]
-
-    def _check(self, outputs: Tensor, targets: Tensor) -> None:
-        if outputs.ndim < 2:
-            raise UsageError(
-                "CrossEntropy: `outputs` must have shape (B, K), one logit per class; got"
-                f" {tuple(outputs.shape)}. Build the model with `out_features` of the classes."
-            )
-        if self.weights and len(self.weights) != outputs.shape[1]:
-            raise UsageError(
-                f"CrossEntropy: `weights` must have one entry per class; got {len(self.weights)}"
-                f" for {outputs.shape[1]} outputs. Give one weight per class."
-            )
-        indices = (outputs.shape[0], *outputs.shape[2:])
-        if targets.is_floating_point():
-            if targets.shape != outputs.shape:
-                raise UsageError(
-                    "CrossEntropy: `targets` must be class indices (int64), or probabilities of"
-                    f" shape {tuple(outputs.shape)}; got {targets.dtype} of shape"
-                    f" {tuple(targets.shape)}. Convert indices with .long(); numbers take MSE."
-                )
-        elif targets.shape != indices:
-            raise UsageError(
-                f"CrossEntropy: `targets` must have shape {indices}; got {tuple(targets.shape)}."
-                " Give one class index per example."
-            )
 
 
 @final
@@ -214,28 +127,3 @@ class Huber:
         """Give the mean over the batch."""
         _same_shape("Huber", outputs, targets)
         return F.huber_loss(outputs, targets, delta=self.delta)
-
-
-def check_labels(targets: Tensor, num_classes: int) -> None:
-    """Refuse class indices outside of the classes; do this once per data set, not per batch.
-
-    On an accelerator such an index ends the process with a message that names neither. Reads the
-    targets, so it waits for the device.
-
-    Args:
-        targets: Class indices.
-        num_classes: How many classes there are.
-
-    Shapes:
-        targets: (B,)
-
-    Raises:
-        UsageError: An index is below 0 or not below `num_classes`.
-    """
-    wrong = (targets < 0) | (targets >= num_classes)
-    if bool(wrong.any()):
-        row = int(wrong.flatten().to(torch.uint8).argmax())
-        raise UsageError(
-            f"check_labels: `targets` must lie in 0 ... {num_classes - 1}; got"
-            f" {targets.flatten()[row].item()} in row {row}. Renumber the classes from 0 on."
-        )

@@ -12,6 +12,11 @@ from ._backprop import backpropagate as backpropagate
 from ._cnn import CNN as CNN
 from ._cnn import ChannelsLast as ChannelsLast
 from ._cnn import conv_norm_relu as conv_norm_relu
+from ._cosine import CosineLinear as CosineLinear
+from ._dropouts import DropBlock2d as DropBlock2d
+from ._dropouts import DropConnect as DropConnect
+from ._dropouts import GaussianDropout as GaussianDropout
+from ._dropouts import StochasticDepth as StochasticDepth
 from ._geometry import ReceptiveField as ReceptiveField
 from ._geometry import conv_output_size as conv_output_size
 from ._geometry import count_parameters as count_parameters
@@ -23,6 +28,12 @@ from ._mlp import MLP as MLP
 from ._mlp import Linear as Linear
 from ._mobilenet import MobileNet as MobileNet
 from ._mobilenet import separable_conv as separable_conv
+from ._norm_choice import NORMS as NORMS
+from ._norm_choice import make_norm as make_norm
+from ._norms import BatchRenorm as BatchRenorm
+from ._norms import GhostBatchNorm as GhostBatchNorm
+from ._norms import LpBatchNorm as LpBatchNorm
+from ._norms import NoisyBatchNorm as NoisyBatchNorm
 from ._perceptron import Perceptron as Perceptron
 from ._perceptron import fit_perceptron as fit_perceptron
 from ._preprocess import Normalize as Normalize
@@ -31,15 +42,17 @@ from ._preprocess import Unscale as Unscale
 from ._preprocess import embedding_dim as embedding_dim
 from ._resnet import CifarResNet as CifarResNet
 from ._resnet import ResNet18 as ResNet18
-from ._resnet import ResNet20 as ResNet20
-from ._resnet import ResNet32 as ResNet32
-from ._resnet import ResNet44 as ResNet44
-from ._resnet import ResNet56 as ResNet56
-from ._resnet import ResNet110 as ResNet110
 from ._resnet import he_init as he_init
+from ._resnet_depths import ResNet20 as ResNet20
+from ._resnet_depths import ResNet32 as ResNet32
+from ._resnet_depths import ResNet44 as ResNet44
+from ._resnet_depths import ResNet56 as ResNet56
+from ._resnet_depths import ResNet110 as ResNet110
 from ._shapes import check_cat as check_cat
 from ._shapes import check_input as check_input
 from ._shapes import shares_memory as shares_memory
+from ._weight_norms import conv_operator_norm as conv_operator_norm
+from ._weight_norms import weight_norm_init_ as weight_norm_init_
 
 MODELS: dict[str, Callable[..., _nn.Module]] = {
     "CNN": CNN,

@@ -10,7 +10,9 @@ from typing import final
 from torch import Tensor, nn
 
 from ..core.errors import UsageError
+from ..core.spec import Spec
 from ._cnn import ChannelsLast, conv_norm_relu
+from ._norm_choice import check_norm
 from ._resnet import Stem, he_init, is_small
 from ._shapes import ImageSize, check_image_size, check_images, check_positive
 
@@ -22,7 +24,9 @@ _LAYERS = (
 )
 
 
-def separable_conv(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
+def separable_conv(
+    in_channels: int, out_channels: int, stride: int = 1, *, norm: str | Spec = "batch"
+) -> nn.Sequential:
     """Build a depthwise separable convolution: 3 x 3 in each channel, then 1 x 1 across channels.
 
     Costs about a ninth of a full 3 x 3 convolution.
@@ -31,13 +35,14 @@ def separable_conv(in_channels: int, out_channels: int, stride: int = 1) -> nn.S
         in_channels: Channels before.
         out_channels: Channels after.
         stride: Step of the 3 x 3 part.
+        norm: Normalization of both parts; see `CNN`.
 
     Source: howard2017mobilenets, section 3.1.
     Checked against: a full convolution whose filters are the products of both parts.
     """
     return nn.Sequential(
-        conv_norm_relu(in_channels, in_channels, stride=stride, groups=in_channels),
-        conv_norm_relu(in_channels, out_channels, kernel_size=1),
+        conv_norm_relu(in_channels, in_channels, stride=stride, groups=in_channels, norm=norm),
+        conv_norm_relu(in_channels, out_channels, kernel_size=1, norm=norm),
     )
 
 
@@ -54,6 +59,7 @@ class MobileNet(nn.Module):
         width: Multiplies the channels of every layer; 1 is the published network.
         stem: imagenet halves the image in the first layer, cifar does not; auto takes cifar when
             `image_size` is known and at most 64.
+        norm: Normalization of each convolution, such as ``"group"``; see `CNN`.
         image_size: Height and width if known.
 
     Shapes:
@@ -61,6 +67,7 @@ class MobileNet(nn.Module):
         return: (B, out_features)
 
     Raises:
+        UnknownName: There is no normalization of that name.
         UsageError: A size is out of range, or there is no such stem.
 
     Source: howard2017mobilenets, table 1.
@@ -74,6 +81,7 @@ class MobileNet(nn.Module):
         *,
         width: float = 1.0,
         stem: Stem = "auto",
+        norm: str | Spec = "batch",
         image_size: ImageSize = None,
     ) -> None:
         super().__init__()
@@ -88,12 +96,14 @@ class MobileNet(nn.Module):
         # At these sizes the last layers see at least one pixel, after four or five halvings.
         self.smallest = 8 if small else 32
         check_image_size("MobileNet", image_size, smallest=self.smallest)
+        widths = [self._channels(full, width) for full, _ in _LAYERS]
         channels = self._channels(32, width)
-        self.stem = conv_norm_relu(in_channels, channels, stride=1 if small else 2)
+        check_norm("MobileNet", norm, [channels, *widths])
+        self.stem = conv_norm_relu(in_channels, channels, stride=1 if small else 2, norm=norm)
         self.blocks = nn.Sequential()
-        for full, stride in _LAYERS:
-            self.blocks.append(separable_conv(channels, self._channels(full, width), stride))
-            channels = self._channels(full, width)
+        for next_channels, (_, stride) in zip(widths, _LAYERS, strict=True):
+            self.blocks.append(separable_conv(channels, next_channels, stride, norm=norm))
+            channels = next_channels
         self.head = nn.Linear(channels, out_features)
         he_init(self)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 from torch import Tensor, nn
 
@@ -47,6 +47,25 @@ def check_fraction(owner: str, **fractions: float) -> None:
         if not 0 <= value < 1:
             raise UsageError(
                 f"{owner}: `{name}` must lie in [0, 1); got {value}. Use 0 to switch it off."
+            )
+
+
+def check_choice(owner: str, known: Any, **choices: str) -> None:
+    """Refuse options that are not among the known ones.
+
+    Args:
+        owner: Who asks, for the message.
+        known: The ``Literal`` of the options; the first is suggested.
+        choices: Arguments of the owner by name.
+
+    Raises:
+        UsageError: One of the options is not known.
+    """
+    options = get_args(known)
+    for name, value in choices.items():
+        if value not in options:
+            raise UsageError(
+                f"{owner}: `{name}` must be one of {options}; got {value!r}. Use {options[0]!r}."
             )
 
 

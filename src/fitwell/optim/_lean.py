@@ -1,32 +1,26 @@
 """torch's SGD, Adam and AdamW with a shorter way to the same fused kernels.
 
 Same arguments, same state, same bits as ``torch.optim.X(..., fused=True)``, and still instances of
-it. Left out of the usual step are the import of the compiler (torch's own constructors and steps
-import ``torch._dynamo``, which takes longer than importing torch), the grouping of tensors by
-device and dtype, the wrapper that marks steps for the profiler, and the search for every tensor in
-every step. Whatever the short way does not cover (complex gradients, several devices, a gradient
+it. Left out of the usual step are the import of the compiler (see `Light`), the grouping of tensors
+by device and dtype, the wrapper that marks steps for the profiler, and the search for every tensor
+in every step. Whatever the short way does not cover (complex gradients, several devices, a gradient
 scaler, ``amsgrad``, ``maximize``) goes through torch's own step, which refuses sparse gradients.
-Hooks on the optimizer are called, torch's global ones for all optimizers are not.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, final
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
+from ._light import Light
+
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
-
-
-def _plain(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a method of Optimizer without the wrapper that imports the compiler."""
-    return getattr(method, "__wrapped__", method)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,48 +43,8 @@ class _Lists:
     first: Any
 
 
-class _Lean(Optimizer):
+class _Lean(Light):
     _found: dict[int, _Lists]
-
-    add_param_group = _plain(Optimizer.add_param_group)
-    load_state_dict = _plain(Optimizer.load_state_dict)
-    state_dict = _plain(Optimizer.state_dict)
-
-    def _patch_step_function(self) -> None:
-        # Called by torch when an optimizer is made, loaded or copied; it would wrap `step`.
-        self._zero_grad_profile_name = f"Optimizer.zero_grad#{type(self).__name__}.zero_grad"
-        self._found = {}
-
-    def register_step_pre_hook(self, hook: Any) -> Any:
-        """Call something before each step, at the price of torch's wrapper around it.
-
-        Args:
-            hook: ``hook(optimizer, args, kwargs)``.
-        """
-        super()._patch_step_function()
-        return super().register_step_pre_hook(hook)
-
-    def register_step_post_hook(self, hook: Any) -> Any:
-        """Call something after each step, at the price of torch's wrapper around it.
-
-        Args:
-            hook: ``hook(optimizer, args, kwargs)``.
-        """
-        super()._patch_step_function()
-        return super().register_step_post_hook(hook)
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients.
-
-        Args:
-            set_to_none: False fills them with zeros instead.
-        """
-        if not set_to_none:
-            _plain(Optimizer.zero_grad)(self, set_to_none=False)
-            return
-        for group in self.param_groups:
-            for p in group["params"]:
-                p.grad = None
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -338,23 +292,3 @@ class AdamW(_LeanAdam, torch.optim.AdamW):
         weight_decay: float = 1e-2,
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay, fused=True)
-
-
-def decay_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Split parameters into those that decay (matrices, filters) and those that do not.
-
-    Biases and the gains of normalization layers are vectors; decaying them only hurts.
-
-    Args:
-        model: Whose parameters.
-        weight_decay: For the first group; the second gets 0.
-
-    Source: he2019bag, section 3.1.
-    Checked against: the number of dimensions of each parameter.
-    """
-    trainable: Iterable[Tensor] = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return [group for group in groups if group["params"]]

@@ -19,3 +19,5 @@ from ._model_figures import quantiles as quantiles
 from ._model_figures import reliability as reliability
 from ._page import render_report as render_report
 from ._paired import Paired as Paired
+from ._paired import pair_answers as pair_answers
+from ._rate_range import rate_range as rate_range

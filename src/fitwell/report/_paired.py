@@ -140,6 +140,35 @@ def compare_pairs(runs: Sequence[Records], names: Sequence[str]) -> list[Paired]
     ]
 
 
+def pair_answers(
+    names: tuple[str, str],
+    part: str,
+    *,
+    target: Sequence[Any],
+    first: Sequence[Any],
+    second: Sequence[Any],
+    by_number: bool,
+) -> Paired | None:
+    """Test two models against each other on their answers for the same examples.
+
+    Args:
+        names: Of the two.
+        part: Part of the data, as words.
+        target: True class or number of each example.
+        first: Answers of the first.
+        second: Answers of the second.
+        by_number: Whether answers are numbers rather than classes.
+
+    Returns:
+        None for numbers that are not finite.
+    """
+    test = _numbers if by_number else _classes
+    facts = test(list(target), list(first), list(second))
+    if facts is None:
+        return None
+    return Paired(**facts, first=names[0], second=names[1], part=part, examples=len(target))
+
+
 def read_predictions(folder: Path, part: str, words: str) -> Predictions | None:
     """Read the predictions of a run for a part; None if they are missing or cannot be read.
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, final
 
 from ..core.intervals import wilson_interval
 from ._figures import Line, curves
 from ._numbers import count, metric_label, metric_text, percent, short
+from ._rate_range import rate_range
 from ._records import LOWER_IS_BETTER, Part, Records, mapping, number, numbers, sequence
 from ._significance import rmse_interval
 from ._templates import figure
@@ -130,12 +132,12 @@ def interval(records: Records, part: Part, metric: str, value: float) -> tuple[f
 
 
 def learning_curves(records: Records) -> list[dict[str, Any]]:
-    """Draw loss, headline metric and learning rate over the training.
+    """Draw loss, headline metric and learning rate over the training, and how the rate was found.
 
     Args:
         records: Records of the run.
     """
-    drawn = [_loss(records), _metric(records), _lr(records)]
+    drawn = [_loss(records), _metric(records), _lr(records), _found_rate(records)]
     return [item for item in drawn if item is not None]
 
 
@@ -275,6 +277,19 @@ def _lr(records: Records) -> dict[str, Any] | None:
         "title": "Learning rate",
         "svg": figure(curves([line], title="Learning rate over the steps", x_label="step")),
         "caption": f"Peak {max(y):.3g}, over {count(x[-1])} steps.",
+    }
+
+
+def _found_rate(records: Records) -> dict[str, Any] | None:
+    found = mapping(mapping(records.run.get("measured")).get("lr"))
+    tried = [sequence(found.get(name)) for name in ("rates", "losses", "smoothed", "range")]
+    if number(found.get("suggestion")) is None or not all(tried) or len(tried[3]) != 2:
+        return None
+    drawn: Any = SimpleNamespace(**found)
+    return {
+        "title": "How the learning rate was found",
+        "svg": figure(rate_range(drawn, title="Loss of one step at each rate")),
+        "caption": "A hundred rates before training, one step each; then all was put back.",
     }
 
 

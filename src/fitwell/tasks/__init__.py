@@ -1,7 +1,9 @@
 """Tasks: what to do with a kind of data."""
 
 from ._parts import make_optimizer as make_optimizer
+from ._parts import optimizer_spec as optimizer_spec
 from ._parts import pick_device as pick_device
+from ._parts import rate_of as rate_of
 from ._sources import Source as Source
 from ._sources import open_source as open_source
 from ._sources import smoke as smoke

@@ -2,38 +2,113 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
 from torch import nn
 
 from ..core.errors import UsageError
-from ..core.spec import Spec, build
-from ..optim import OPTIMIZERS, Optimizer, decay_groups
+from ..core.spec import Spec, lookup, parse
+from ..optim import (
+    OPTIMIZERS,
+    WRAPPERS,
+    Muon,
+    Optimizer,
+    decay_groups,
+    layer_groups,
+    muon_groups,
+    optimizer,
+)
+
+_DEFAULT = "AdamW"
+"""What a wrapper wraps if it names no optimizer."""
 
 
-def make_optimizer(spec: str | Spec, model: nn.Module) -> Optimizer:
+def optimizer_spec(text: str | Spec, lr: float | None = None) -> Spec:
+    """Read an optimizer's printed form, with its known name and, if given, another rate.
+
+    Args:
+        text: Such as ``"AdamW(lr=0.001)"`` or ``"Lookahead(optimizer=AdamW(lr=0.001), k=5)"``.
+        lr: Rate in place of its own; that of the innermost optimizer.
+
+    Raises:
+        UnknownName: No optimizer of that name.
+        UsageError: The text is no spec.
+    """
+    spec = parse(text)
+    name, _ = lookup(spec.name, {**OPTIMIZERS, **WRAPPERS}, owner="train", what="optimizer")
+    spec = Spec(name, spec.args, spec.kwargs)
+    if name in WRAPPERS:
+        inner = spec.args[0] if spec.args else spec.kwargs.get("optimizer", _DEFAULT)
+        rest = {key: value for key, value in spec.kwargs.items() if key != "optimizer"}
+        wrapped = {"optimizer": optimizer_spec(_inner(name, inner), lr)}
+        return Spec(name, spec.args[1:], wrapped | rest)
+    return spec if lr is None else spec.but(lr=lr)
+
+
+def _inner(name: str, value: Any) -> str | Spec:
+    if isinstance(value, (str, Spec)):
+        return value
+    raise UsageError(
+        f"train: `optimizer` of {name} must be an optimizer; got {value!r}."
+        f" Write {name}(optimizer=AdamW(lr=0.001))."
+    )
+
+
+def rate_of(text: str | Spec) -> float:
+    """Give the learning rate that an optimizer's printed form stands for.
+
+    Args:
+        text: The printed form.
+
+    Raises:
+        UnknownName: No optimizer of that name.
+    """
+    spec = optimizer_spec(text)
+    while spec.name in WRAPPERS:
+        spec = spec.kwargs["optimizer"]
+    if "lr" in spec.kwargs:
+        return float(spec.kwargs["lr"])
+    return float(inspect.signature(OPTIMIZERS[spec.name]).parameters["lr"].default)
+
+
+def make_optimizer(
+    text: str | Spec, model: nn.Module, layer_decay: float | None = None
+) -> Optimizer:
     """Build an optimizer; weight decay acts on matrices and filters, not on vectors.
 
     Args:
-        spec: Its printed form.
+        text: Its printed form.
         model: Whose parameters.
+        layer_decay: Rate of each layer over that of the layer after it; None for one rate.
 
     Raises:
         UnknownName: No optimizer or argument of that name.
         UsageError: The model has nothing to train.
     """
-    parameters: Any = [p for p in model.parameters() if p.requires_grad]
+    parameters = [p for p in model.parameters() if p.requires_grad]
     if not parameters:
         raise UsageError("train: `model` must have parameters to train; got none.")
-    optimizer: Optimizer = build(
-        spec, OPTIMIZERS, owner="train", what="optimizer", params=parameters
-    )
-    decay = float(optimizer.defaults.get("weight_decay", 0.0))
-    if decay > 0:
-        groups = decay_groups(model, decay)
-        optimizer = build(spec, OPTIMIZERS, owner="train", what="optimizer", params=groups)
-    return optimizer
+    spec = optimizer_spec(text)
+    built = optimizer(spec, parameters, owner="train")
+    decay = float(built.defaults.get("weight_decay", 0.0))
+    given: Any
+    if layer_decay is not None:
+        given = layer_groups(model, rate_of(spec), layer_decay, weight_decay=decay)
+    elif isinstance(_innermost(built), Muon):
+        given = muon_groups(model, decay)
+    elif decay > 0:
+        given = decay_groups(model, decay)
+    else:
+        return built
+    return optimizer(spec, given, owner="train")
+
+
+def _innermost(built: Optimizer) -> Optimizer:
+    while isinstance(inner := getattr(built, "optimizer", None), Optimizer):
+        built = inner
+    return built
 
 
 def pick_device(name: str) -> str:

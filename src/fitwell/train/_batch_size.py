@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import copy
 import gc
 import math
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, final
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from ..core.errors import UsageError
 from ..core.text import aligned
+from ._kept import Kept
 from ._memory import LiveBytes, PeakResident, available_memory, is_out_of_memory
 from ._objective import Objective, batch_length
-from ._passes import Precision, autocast, backward
+from ._passes import Precision, autocast, backward, take_step
 from ._recompute import can_recompute
-from ._state import random_state, restore_random
 
 # Tensors are not all that a process needs: scratch memory of kernels, fragments, other processes.
 MEMORY_SHARE = 0.8
@@ -137,7 +135,7 @@ def find_batch_size(
     if memory is None and device.type == "cpu":
         left = available_memory()
         memory = None if left is None else int(left * MEMORY_SHARE)
-    kept = _Kept(model, optimizer)
+    kept = Kept(model, optimizer)
     try:
         probe = _Probe(model, objective, optimizer, batch_of, precision, device)
         size, limited_by, attempts = _search(probe, min(start, limit), limit, memory, max_seconds)
@@ -308,64 +306,16 @@ class _Probe:
                 f"find_batch_size: `batch_of` must give as many examples as asked, {size}; got"
                 f" {batch_length(batch)}. Lower `limit` to the number of examples there are."
             )
-        with autocast(self._precision, self._device):
-            loss, _ = self._objective(self._model, batch)
-        backward(loss)
-        self._optimizer.step()
+
+        def gradients() -> None:
+            with autocast(self._precision, self._device):
+                loss, _ = self._objective(self._model, batch)
+            backward(loss)
+
+        gradients()
+        take_step(self._optimizer, gradients)
         self._optimizer.zero_grad()
 
     def _wait(self) -> None:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
-
-
-@final
-class _Kept:
-    """What a training changes, kept aside; the optimizer works on copies of its state meanwhile."""
-
-    def __init__(self, model: nn.Module, optimizer: Optimizer) -> None:
-        self._optimizer = optimizer
-        self._random = random_state()
-        self._modes = [(part, part.training) for part in model.modules()]
-        self._gradients = [(p, p.grad) for p in model.parameters()]
-        self._buffers = [
-            (part, name, buffer)
-            for part in model.modules()
-            for name, buffer in part._buffers.items()
-        ]
-        tensors = [*model.parameters(), *(b for _, _, b in self._buffers if b is not None)]
-        # In the memory of the processor: that of the device is what is being measured.
-        self._values = [(tensor, tensor.detach().to("cpu", copy=True)) for tensor in tensors]
-        self._state = optimizer.state
-        optimizer.state = _copied(optimizer.state)
-        self._groups = [_without_params(group) for group in optimizer.param_groups]
-        model.train()
-        for p, _ in self._gradients:
-            p.grad = None
-
-    def restore(self) -> None:
-        """Put everything back."""
-        with torch.no_grad():
-            for tensor, value in self._values:
-                tensor.copy_(value)
-        for part, name, buffer in self._buffers:
-            part._buffers[name] = buffer
-        for p, gradient in self._gradients:
-            p.grad = gradient
-        for part, mode in self._modes:
-            part.training = mode
-        self._optimizer.state = self._state
-        for group, settings in zip(self._optimizer.param_groups, self._groups, strict=True):
-            params = group["params"]
-            group.clear()
-            group.update(params=params, **settings)
-        restore_random(self._random)
-
-
-def _copied(state: Any) -> defaultdict[Tensor, Any]:
-    """Copy an optimizer's state, but not the parameters that it is found by."""
-    return defaultdict(dict, {p: copy.deepcopy(values) for p, values in state.items()})
-
-
-def _without_params(group: dict[str, Any]) -> dict[str, Any]:
-    return {name: copy.deepcopy(value) for name, value in group.items() if name != "params"}

@@ -24,7 +24,7 @@ from ..core.errors import RunError, UsageError
 from ..core.files import sync
 
 _HEADERS = 65536  # those of the files are a few kilobytes on top of the tensors
-_WEIGHTS = {"model": "weights", "ema": "average", "best": "best"}
+_WEIGHTS = {"model": "weights", "average": "average", "best": "best"}
 
 
 @final

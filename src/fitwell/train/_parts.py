@@ -5,12 +5,14 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+import torch
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import Dataset, IterableDataset
 
 from ..core.errors import UsageError
+from ._passes import Precision
 from ._torch_schedule import TorchSchedule
 
 
@@ -47,7 +49,8 @@ def check_parts(model: nn.Module, objective: object, optimizer: Any, schedule: o
             " them, so that nothing would be learned. Make it from model.parameters()."
         )
     closure = inspect.signature(optimizer.step).parameters.get("closure")
-    if closure is not None and closure.default is closure.empty:
+    needed = closure is not None and closure.default is closure.empty
+    if needed and not getattr(optimizer, "needs_closure", False):
         raise UsageError(
             "Trainer: `optimizer` must step without a closure; got"
             f" {type(optimizer).__name__}. Use AdamW, or a loop of your own."
@@ -57,6 +60,44 @@ def check_parts(model: nn.Module, objective: object, optimizer: Any, schedule: o
             "Trainer: `schedule` must be a function of step and total; got a"
             f" {type(schedule).__name__}. Give it as an observer:"
             " observers=[TorchSchedule(scheduler, every='epoch')]."
+        )
+
+
+def check_steps(
+    accumulate: int,
+    grad_clip_norm: float | None,
+    precision: Precision,
+    device: torch.device,
+    optimizer: Optimizer,
+) -> None:
+    """Refuse a way of taking steps that cannot work.
+
+    Args:
+        accumulate: Batches per step.
+        grad_clip_norm: Largest norm of all gradients together.
+        precision: Of forward passes.
+        device: Where they run.
+        optimizer: What takes the steps.
+
+    Raises:
+        UsageError: A value is out of range, or the optimizer or device has no fp16.
+    """
+    if accumulate < 1:
+        raise UsageError(f"Trainer: `accumulate` must be at least 1; got {accumulate}.")
+    if grad_clip_norm is not None and not grad_clip_norm > 0:
+        raise UsageError(
+            f"Trainer: `grad_clip_norm` must be positive; got {grad_clip_norm}."
+            " Leave it out to not clip."
+        )
+    if precision == "fp16" and device.type == "cpu":
+        raise UsageError(
+            "Trainer: `precision` must be float32 or bf16 on a CPU, where fp16 is up to a"
+            " hundred times slower; got fp16. Use bf16."
+        )
+    if precision == "fp16" and getattr(optimizer, "needs_closure", False):
+        raise UsageError(
+            f"Trainer: `precision` must be float32 or bf16 for {type(optimizer).__name__}, which"
+            " looks at gradients twice in a step; got fp16. Use bf16."
         )
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 Precision = Literal["float32", "bf16", "fp16"]
 
@@ -27,6 +30,24 @@ def autocast(
         return contextlib.nullcontext()
     dtype = torch.bfloat16 if precision == "bf16" else torch.float16
     return torch.autocast(torch.device(device).type, dtype=dtype)
+
+
+def take_step(optimizer: Optimizer, again: Callable[[], Any]) -> None:
+    """Take a step, with what computes gradients again for an optimizer that looks at them twice.
+
+    Args:
+        optimizer: With the gradients of the parameters in place.
+        again: Leaves the gradients anew, where the optimizer has moved the parameters for a look.
+    """
+    if getattr(optimizer, "needs_closure", False):
+        optimizer.step(partial(_anew, optimizer, again))
+    else:
+        optimizer.step()
+
+
+def _anew(optimizer: Optimizer, again: Callable[[], Any]) -> Any:
+    optimizer.zero_grad()
+    return again()
 
 
 _ONE = torch.ones(())

@@ -20,10 +20,14 @@ class ModelSettings:
     Args:
         spec: Printed form of the model, or ``file.py:Name(...)`` of the user's own.
         own: Whether the model is the user's own and cannot be built without their code.
+        weights: The run or file whose weights it started from; None for new ones.
+        freeze: Patterns of the parameters that kept their first weights.
     """
 
     spec: str
     own: bool = False
+    weights: str | None = None
+    freeze: tuple[str, ...] = ()
 
 
 @final
@@ -37,6 +41,9 @@ class LossSettings:
         reader: Arguments of the reader.
         loss: Printed form of the loss.
         metric: The metric of the validation part that the best epoch is chosen by.
+        penalty: Printed form of what is added for large weights, or ``none``.
+        teacher: The run whose answers the model learns too; None for none.
+        distill: Printed form of how it learns from the teacher; None without one.
         smoke: Whether only a hundredth of the data is used.
     """
 
@@ -45,6 +52,9 @@ class LossSettings:
     reader: Mapping[str, Any] = field(default_factory=dict)
     loss: str = "CrossEntropy()"
     metric: str = "loss"
+    penalty: str = "none"
+    teacher: str | None = None
+    distill: str | None = None
     smoke: bool = False
 
 
@@ -63,7 +73,10 @@ class OptimizationSettings:
         accumulate: Batches per step.
         patience: Epochs without improvement before training stops.
         grad_clip_norm: Largest norm of the gradients.
-        ema_decay: Of the moving average of the weights.
+        average: Printed form of the average of the weights, or ``none``.
+        layer_decay: Rate of each layer over that of the layer after it; None for one rate.
+        unfreeze_every: Epochs after which one layer more learns, from the last one on; None lets
+            all learn at once.
         precision: Of forward passes.
         channels_last: Whether images and filters are stored channels last.
         compiled: Whether the model is compiled.
@@ -82,7 +95,9 @@ class OptimizationSettings:
     accumulate: int = 1
     patience: int | None = None
     grad_clip_norm: float | None = None
-    ema_decay: float | None = None
+    average: str = "none"
+    layer_decay: float | None = None
+    unfreeze_every: int | None = None
     precision: Precision = "float32"
     channels_last: bool = False
     compiled: bool = False
@@ -109,7 +124,9 @@ class Settings:
 
     def to_dict(self) -> dict[str, Any]:
         """Give the settings as plain data."""
-        return asdict(self)
+        settings = asdict(self)
+        settings["model"]["freeze"] = list(self.model.freeze)  # as JSON gives it back
+        return settings
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Settings:
@@ -118,10 +135,14 @@ class Settings:
         Args:
             value: What `to_dict` gave.
         """
+        model, search = dict(value["model"]), dict(value["optimization"])
+        decay = search.pop("ema_decay", None)  # of runs from before there were other averages
+        if decay is not None:
+            search["average"] = f"EMA(decay={decay})"
         return cls(
-            model=ModelSettings(**value["model"]),
+            model=ModelSettings(**{**model, "freeze": tuple(model.get("freeze", ()))}),
             loss=LossSettings(**value["loss"]),
-            optimization=OptimizationSettings(**value["optimization"]),
+            optimization=OptimizationSettings(**search),
         )
 
 

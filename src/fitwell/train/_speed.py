@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves
 from ..core.errors import UsageError
 from ..core.text import aligned
 from ._objective import Objective
-from ._passes import Precision, autocast, backward
+from ._passes import Precision, autocast, backward, take_step
 from ._state import random_state, restore_random
 
 # A way is taken in place of a simpler one if it is this many times as fast: less is noise, and not
@@ -199,11 +199,14 @@ class _Runner:
         self._plain.train()
         return loss
 
-    def _step(self) -> None:
+    def _gradients(self) -> None:
         with autocast(self._way.precision, self._race.device):
             loss, _ = self._race.objective(self._model, self._race.batch)
         backward(loss)
-        self._optimizer.step()
+
+    def _step(self) -> None:
+        self._gradients()
+        take_step(self._optimizer, self._gradients)
         self._optimizer.zero_grad()
 
     def seconds(self, repeats: int) -> float:

@@ -27,7 +27,7 @@ def state_of(trainer: Trainer) -> dict[str, Any]:
     batches = getattr(trainer.train_batches, "state_dict", None)
     return {
         "model": trainer.model.state_dict(),
-        "ema": None if trainer.ema is None else trainer.ema.state_dict(),
+        "average": None if trainer.average is None else trainer.average.state_dict(),
         "optimizer": trainer.optimizer.state_dict(),
         "scaler": trainer.scaler.state_dict(),
         "batches": batches() if batches else None,
@@ -52,11 +52,11 @@ def restore_state(trainer: Trainer, state: dict[str, Any], train: Iterable[Any])
     Raises:
         UsageError: The state has an average of the weights and the trainer has none.
     """
-    if (state["ema"] is None) != (trainer.ema is None):
-        raise UsageError("Trainer: `ema_decay` must be set as it was when the state was saved.")
+    if (state["average"] is None) != (trainer.average is None):
+        raise UsageError("Trainer: `average` must be set as it was when the state was saved.")
     trainer.model.load_state_dict(state["model"])
-    if trainer.ema is not None:
-        trainer.ema.load_state_dict(state["ema"])
+    if trainer.average is not None:
+        trainer.average.load_state_dict(state["average"])
     trainer.optimizer.load_state_dict(state["optimizer"])
     trainer.scaler.load_state_dict(state["scaler"])
     if state["batches"] is not None:

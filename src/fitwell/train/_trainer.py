@@ -7,6 +7,7 @@ import itertools
 import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, final
 
 import torch
@@ -14,15 +15,16 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..core.errors import TrainingError, UsageError
-from ..optim import Schedule
+from ..optim import Schedule, follow, frozen_statistics
 from ._explain import explain_errors
 from ._history import EpochLosses, History
 from ._objective import Objective, batch_length, evaluate
 from ._observers import Observer
-from ._parts import check_batches, check_parts
-from ._passes import Precision, autocast, backward
+from ._parts import check_batches, check_parts, check_steps
+from ._passes import Precision, autocast, backward, take_step
 from ._replicas import Replicas, lost_process
 from ._state import restore_state, state_of
+from ._weights import Average
 
 
 @final
@@ -41,7 +43,7 @@ class Trainer:
         accumulate: Batches per step; their losses are weighted by their lengths.
         grad_clip_norm: Largest norm of all gradients together; None does not clip.
         precision: Of forward passes; weights stay as they are.
-        ema_decay: Keep a moving average of the weights, and measure and return that one.
+        average: Keep an average of the weights, and measure and return that one.
         compiled: Train ``torch.compile(model)``.
         replicas: The processes that train together; None trains in this one alone.
         observers: Called along the way; see `Observer`.
@@ -60,7 +62,7 @@ class Trainer:
         accumulate: int = 1,
         grad_clip_norm: float | None = None,
         precision: Precision = "float32",
-        ema_decay: float | None = None,
+        average: Average | None = None,
         compiled: bool = False,
         replicas: Replicas | None = None,
         observers: Sequence[Observer] = (),
@@ -68,14 +70,15 @@ class Trainer:
         self.model = model
         self.objective = objective
         self.optimizer = optimizer
-        self.schedule = schedule
+        self.schedule = self._followed = schedule
         self.accumulate = accumulate
         self.grad_clip_norm = grad_clip_norm
         self.precision = precision
         self.observers = tuple(observers)
         self.device = next((p.device for p in model.parameters()), torch.device("cpu"))
-        self._check(ema_decay)
-        self.ema = None if ema_decay is None else _averaged(model, ema_decay)
+        check_parts(model, objective, optimizer, schedule)
+        check_steps(accumulate, grad_clip_norm, precision, self.device, optimizer)
+        self.average = None if average is None else average.track(model)
         self.replicas = replicas
         forward: nn.Module = torch.compile(model) if compiled else model  # type: ignore[assignment]
         self._forward = forward if replicas is None else replicas.wrap(forward)
@@ -93,34 +96,22 @@ class Trainer:
         self._fit_mark: float | None = None  # until when time is counted
         self._epoch_mark: float | None = None
 
-    def _check(self, ema_decay: float | None) -> None:
-        check_parts(self.model, self.objective, self.optimizer, self.schedule)
-        if self.accumulate < 1:
-            raise UsageError(f"Trainer: `accumulate` must be at least 1; got {self.accumulate}.")
-        if self.grad_clip_norm is not None and not self.grad_clip_norm > 0:
-            raise UsageError(
-                f"Trainer: `grad_clip_norm` must be positive; got {self.grad_clip_norm}."
-                " Leave it out to not clip."
-            )
-        if ema_decay is not None and not 0 < ema_decay < 1:
-            raise UsageError(f"Trainer: `ema_decay` must lie between 0 and 1; got {ema_decay}.")
-        if self.precision == "fp16" and self.device.type == "cpu":
-            raise UsageError(
-                "Trainer: `precision` must be float32 or bf16 on a CPU, where fp16 is up to a"
-                " hundred times slower; got fp16. Use bf16."
-            )
-
     @property
     def measured_model(self) -> nn.Module:
         """The model that is measured and kept: the averaged one if there is one."""
-        return self.model if self.ema is None else self.ema.module
+        return self.model if self.average is None else self.average.module
 
     @property
     def rate(self) -> float:
         """Learning rate of the first group at the next step."""
-        if self.schedule is None:
+        if self._followed is None:
             return float(self.optimizer.param_groups[0]["lr"])
-        return self._base_rates[0] * self.schedule(self.step, self.total_steps)
+        return self._base_rates[0] * self._followed(self.step, self.total_steps)
+
+    def _follow(self) -> None:
+        """Tell a schedule that follows a metric what was measured."""
+        if self.schedule is not None:
+            self._followed = follow(self.schedule, self.history.epochs)
 
     @property
     def within_epoch(self) -> bool:
@@ -155,6 +146,7 @@ class Trainer:
         self.train_batches = train
         self._log_every = log_every
         self._on_step = _methods(self.observers, "on_step")
+        self._follow()
         self.history.stopped = None
         if self.replicas is not None:
             self.replicas.wish(None)
@@ -250,20 +242,21 @@ class Trainer:
             self._fit_mark = now
 
     def _update(self, group: list[Any]) -> None:
-        if self.schedule is not None:
-            factor = self.schedule(self.step, self.total_steps)
+        if self._followed is not None:
+            factor = self._followed(self.step, self.total_steps)
             for settings, rate in zip(self.optimizer.param_groups, self._base_rates, strict=True):
                 settings["lr"] = rate * factor
-        if self.replicas is None:
-            loss, count = self._gradients(group)
-        else:
-            loss, count = self.replicas.gradients(self, group)
-        self._clip_and_step()
+        loss, count = self._gradients(group)
+        self._clip_and_step(group)
         self.losses.add(loss, count)
         self.step += 1
+        if self.average is not None:
+            self.average.after_step(self.model, self.step, self.total_steps)
 
     def _gradients(self, group: list[Any]) -> tuple[Tensor, int]:
         """Leave the gradients of a step; give its loss and how many examples it is the mean of."""
+        if self.replicas is not None:
+            return self.replicas.gradients(self, group)
         counts = [batch_length(batch) for batch in group]
         count = sum(counts)
         total: Tensor | None = None
@@ -286,19 +279,27 @@ class Trainer:
             loss = self.scaler.scale(loss)
         backward(loss)
 
-    def _clip_and_step(self) -> None:
-        if self.grad_clip_norm is not None:
-            self.scaler.unscale_(self.optimizer)
-            parameters = self.model.parameters()
-            self.grad_norm = nn.utils.clip_grad_norm_(parameters, self.grad_clip_norm)
+    def _clip_and_step(self, group: list[Any]) -> None:
+        self._clip()
         if self.precision == "fp16":
             self.scaler.step(self.optimizer)
             self.scaler.update()
         else:
-            self.optimizer.step()
+            take_step(self.optimizer, partial(self._gradients_again, group))
         self.optimizer.zero_grad()
-        if self.ema is not None:
-            self.ema.update_parameters(self.model)
+
+    def _gradients_again(self, group: list[Any]) -> Tensor:
+        """Leave the gradients of a step where the optimizer has moved the weights for a look."""
+        with frozen_statistics(self.model):  # seen once already
+            loss, _ = self._gradients(group)
+        self._clip()
+        return loss
+
+    def _clip(self) -> None:
+        if self.grad_clip_norm is not None:
+            self.scaler.unscale_(self.optimizer)
+            parameters = self.model.parameters()
+            self.grad_norm = nn.utils.clip_grad_norm_(parameters, self.grad_clip_norm)
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """Give the context that forward passes run in."""
@@ -323,6 +324,10 @@ class Trainer:
 
     def _finish_epoch(self, valid: Iterable[Any] | None) -> None:
         self.epoch += 1
+        if self.average is not None:
+            self.average.after_epoch(self.model, self.step, self.total_steps)
+            with self.autocast():
+                self.average.refresh(self.train_batches)
         record: dict[str, Any] = {
             "epoch": self.epoch,
             "step": self.step,
@@ -334,6 +339,7 @@ class Trainer:
         }
         self.losses = EpochLosses()
         self.history.epochs.append(record)
+        self._follow()
         self._notify("on_epoch")
         self._agree()
 
@@ -351,7 +357,7 @@ class Trainer:
     def state_dict(self) -> dict[str, Any]:
         """Give everything that the rest of the training depends on, as tensors and plain data.
 
-        Weights are under ``model`` and ``ema``; they are references, not copies.
+        Weights are under ``model`` and ``average``; they are references, not copies.
         """
         self._flush()
         self._tick()
@@ -387,10 +393,3 @@ def _steps(train: Iterable[Any], accumulate: int) -> int | None:
 def _methods(observers: Iterable[Observer], event: str) -> list[Any]:
     found = (getattr(observer, event, None) for observer in observers)
     return [method for method in found if method is not None]
-
-
-def _averaged(model: nn.Module, decay: float) -> Any:
-    from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)  # type: ignore[no-untyped-call]
-    return average.requires_grad_(False)

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from ..core.errors import FitwellError, RunError, UsageError
-from ..data import Splits
-from ..train import Run, Settings, explain
+from ..data import Batch, Splits
+from ..train import Objective, Run, Settings, explain
 
 _PACKAGE = str(Path(__file__).parents[1])
 
@@ -55,12 +55,17 @@ def explained_fit(settings: Settings, splits: Splits) -> Iterator[Tried]:
         ) from err
 
 
-def one_tensor(model: nn.Module, inputs: Tensor) -> None:
-    """Refuse a model that gives something else than a tensor, before a loss trips over it."""
+def try_batch(model: nn.Module, objective: Objective, batch: Batch) -> None:
+    """Refuse a model that gives something else than a tensor, before a loss trips over it.
+
+    Then try the loss, which may get targets that augmentation has mixed.
+    """
     was_training = model.training
     model.eval()
     with torch.no_grad():
-        outputs = model(inputs)
+        outputs = model(batch.inputs)
+        if isinstance(outputs, Tensor):
+            objective(model, batch)
     model.train(was_training)
     if not isinstance(outputs, Tensor):
         raise UsageError(

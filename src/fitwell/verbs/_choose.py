@@ -6,12 +6,20 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from ..core.errors import UsageError
-from ..core.spec import Spec, lookup, parse
-from ..data import augmentation
-from ..optim import OPTIMIZERS
+from ..core.spec import parse
+from ..data import Schema, augmentation, default_augment, domain_of
+from ..data import check_plausible as check_augment
+from ..optim import linear_scaling
 from ..optim import schedule as check_schedule
-from ..tasks import ModelChoice, Source
-from ..train import LossSettings, ModelSettings, OptimizationSettings, Recipe, Settings
+from ..tasks import ModelChoice, Source, optimizer_spec, rate_of
+from ..train import (
+    LossSettings,
+    ModelSettings,
+    OptimizationSettings,
+    Recipe,
+    Settings,
+    average,
+)
 from ._own_model import resolve_model
 from ._session import pick_device
 
@@ -92,7 +100,12 @@ def settings_of(
     metric = given["metric"] or (old.loss.metric if old else recipe.metric)
     small = bool(given["smoke"] or (old and old.loss.smoke))
     settings = Settings(
-        model=ModelSettings(spec=spec, own=own),
+        model=ModelSettings(
+            spec=spec,
+            own=own,
+            weights=None if given["weights"] is None else str(given["weights"]),
+            freeze=tuple(given["freeze"] or (old.model.freeze if old else ())),
+        ),
         loss=LossSettings(
             source=data.name,
             path=data.path,
@@ -100,14 +113,30 @@ def settings_of(
             loss=str(parse(loss)),
             metric=metric,
             smoke=small,
+            **_loss_extras(given, old),
         ),
-        optimization=_optimization(given, recipe, old, small),
+        optimization=_optimization(given, recipe, old, small, schema),
     )
     return settings, choice, _mode(metric, recipe)
 
 
+def _loss_extras(given: Mapping[str, Any], old: Settings | None) -> dict[str, Any]:
+    """Give what is added to the loss."""
+    names = ("penalty", "teacher", "distill")
+    values = {} if old is None else {name: getattr(old.loss, name) for name in names}
+    values |= {name: str(given[name]) for name in names if given[name] is not None}
+    if given["distill"] is not None and values.get("teacher") is None:
+        raise UsageError(
+            f"train: `teacher` must name a finished run to learn from by {given['distill']}; got"
+            " None. Add --teacher RUN."
+        )
+    if values.get("teacher") is not None:
+        values["distill"] = values.get("distill") or "Distillation()"
+    return values
+
+
 def _optimization(
-    given: Mapping[str, Any], recipe: Recipe, old: Settings | None, small: bool
+    given: Mapping[str, Any], recipe: Recipe, old: Settings | None, small: bool, schema: Schema
 ) -> OptimizationSettings:
     names = [name for name in OptimizationSettings.__dataclass_fields__ if name != "compiled"]
     values = {name: given[name] for name in names if given[name] is not None}
@@ -131,20 +160,41 @@ def _optimization(
         values["device"] = "cpu"
     if given["smoke"]:
         values["epochs"] = given["epochs"] or 2
-    optimizer = _with_known_name(values["optimizer"])
-    if given["lr"] is not None:
-        optimizer = optimizer.but(lr=given["lr"])
-    values["optimizer"] = str(optimizer)
+    values["optimizer"] = _optimizer(given, values)
     values["schedule"] = str(check_schedule(values["schedule"]))
-    augmentation(values["augment"])
+    values["augment"] = _augment(values["augment"], schema)
+    average(values.get("average", "none"))
     values["device"] = pick_device(values["device"])
     return OptimizationSettings(**values)
 
 
-def _with_known_name(text: str | Spec) -> Spec:
-    spec = parse(text)
-    name, _ = lookup(spec.name, OPTIMIZERS, owner="train", what="optimizer")
-    return Spec(name, spec.args, spec.kwargs)
+def _optimizer(given: Mapping[str, Any], values: Mapping[str, Any]) -> str:
+    """Give the optimizer with the rate that was asked for."""
+    lr = None if given["lr"] == "auto" else given["lr"]
+    spec = optimizer_spec(values["optimizer"], lr)
+    meant = given["lr_for_batch"]
+    if meant is None:
+        return str(spec)
+    if given["lr"] == "auto":
+        raise UsageError(
+            f"train: `lr_for_batch` must be left out with lr='auto'; got {meant}. The rate is"
+            " measured with the batches that are there."
+        )
+    if meant < 1:
+        raise UsageError(f"train: `lr_for_batch` must be at least 1; got {meant}.")
+    whole = values["batch_size"] * values.get("accumulate", 1) * values.get("workers", 1)
+    return str(optimizer_spec(spec, linear_scaling(rate_of(spec), whole, meant)))
+
+
+def _augment(text: str, schema: Schema) -> str:
+    """Give the augmentation, refused where images would no longer be what they are."""
+    images = len(schema.input_shape) == 3
+    if text == "auto":
+        return default_augment(domain_of(schema), min(schema.input_shape[1:])) if images else "none"
+    chain = augmentation(text)
+    if chain is not None and images:
+        check_augment(chain, domain_of(schema), channels=schema.input_shape[0])
+    return text
 
 
 def _mode(metric: str, recipe: Recipe) -> Literal["min", "max"]:

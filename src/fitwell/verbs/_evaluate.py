@@ -10,11 +10,12 @@ from typing import Any, final
 from ..core.errors import UsageError
 from ..data import Batches, Examples
 from ..tasks import ModelChoice, open_source, smoke
-from ..train import Run, autocast
+from ..train import Combine, Run, autocast
 from ..train import evaluate as measure
 from ._checks import check_same_data
 from ._open_run import open_run
 from ._session import pick_device
+from ._views import ViewGain, Views
 
 
 @final
@@ -33,6 +34,7 @@ class Evaluation:
         examples_per_second: How fast it was.
         parts: Metrics by part; new data is the part ``data``.
         counts: Examples by part.
+        views: What views gain by part, if they were asked for.
     """
 
     run: str
@@ -45,10 +47,12 @@ class Evaluation:
     examples_per_second: float
     parts: dict[str, dict[str, float]]
     counts: dict[str, int] = field(default_factory=dict)
+    views: dict[str, ViewGain] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Give all fields as plain data, with a key per part."""
         fields = {name: value for name, value in vars(self).items() if name != "parts"}
+        fields["views"] = {part: gain.to_dict() for part, gain in self.views.items()}
         return {**fields, "train": {}, "valid": {}, "test": {}, **self.parts}
 
     def __str__(self) -> str:
@@ -56,6 +60,9 @@ class Evaluation:
         for part, scores in self.parts.items():
             numbers = "  ".join(f"{name} {value:.4g}" for name, value in scores.items())
             lines.append(f"{part:<8} {numbers}  ({self.counts[part]:,} examples)")
+        for part, gain in self.views.items():
+            numbers = "  ".join(f"{name} {value:.4g}" for name, value in gain.scores.items())
+            lines += ["", f"{part:<8} with views: {numbers}", f"{gain.paired or ''}"]
         return "\n".join(lines)
 
 
@@ -64,6 +71,10 @@ def evaluate(
     data: Any = None,
     /,
     *,
+    views: int = 0,
+    augment: str | None = None,
+    plain_weight: float | None = None,
+    combine: Combine = "logits",
     batch_size: int | None = None,
     device: str = "cpu",
     model: ModelChoice | None = None,
@@ -74,6 +85,11 @@ def evaluate(
         run: Folder of the run.
         data: New labelled data of the same kind: a folder or a file, from Python also `Examples`;
             for a run on data in memory, that data.
+        views: Random views of each image whose outputs are averaged with the plain one's, on every
+            part but the training one; 0 uses none. What they gain comes with its interval.
+        augment: How views are made, such as `Flip(), Crop(padding=2)`; as in training if left out.
+        plain_weight: Weight of the plain view, the others share the rest; all the same if left out.
+        combine: Average logits or probabilities, or let the views vote.
         batch_size: Examples per forward pass; as in training if left out.
         device: What to measure on.
         model: The model again, for a run of your own module.
@@ -81,9 +97,10 @@ def evaluate(
     Raises:
         RunError: The folder is no run, has no weights, or its data has changed.
         DataError: The new data is bad.
-        UsageError: The new data has no targets.
+        UsageError: The new data has no targets, or there is nothing to make views by.
     """
     opened = open_run(run, model=model)
+    chosen = Views.of("evaluate", opened, views, augment, plain_weight, combine)
     network = opened.model().to(pick_device(device))
     settings = opened.settings
     task = opened.known_task
@@ -92,11 +109,13 @@ def evaluate(
     context = autocast(settings.optimization.precision, device)
     size = batch_size or max(settings.optimization.batch_size, 256)
     started = time.perf_counter()
-    scores = {}
+    scores, gains = {}, {}
     for name, part in parts.items():
         batches = Batches(part.to(device), size, device=device)
         with context:
             scores[name] = measure(objective, network, batches)
+            if chosen is not None and name != "train":
+                gains[name] = chosen.gain(opened, network, name, batches)
     seconds = time.perf_counter() - started
     counts = {name: len(part) for name, part in parts.items()}
     result = opened.result
@@ -111,6 +130,7 @@ def evaluate(
         examples_per_second=sum(counts.values()) / max(seconds, 1e-9),
         parts=scores,
         counts=counts,
+        views=gains,
     )
 
 

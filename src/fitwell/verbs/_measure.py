@@ -1,4 +1,4 @@
-"""The numbers of a trained run: ``result.json``, ``evaluation.json``, ``predictions_*.npz``."""
+"""The numbers of a trained run, and its ``result.json``, ``evaluation.json`` and ``*.npz``."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from ..data import Batches, Examples, Splits
 from ..metrics import Classification, calibration
 from ..tasks import SupervisedTask
 from ..train import Run, Trainer
+from ._confidence import Confidence, fit_confidence, save_confidence
 from ._data_card import png, write_data_card
 
 _WORST: Final = 24  # errors shown in the report
@@ -40,11 +41,13 @@ def measure(
     device = trainer.device
     batch_size = max(run.settings.optimization.batch_size, 256)
     last = "valid" if splits.test is None else "test"
+    kept = {last, "valid"} if splits.schema.target_kind == "class" else {last}
     scores: dict[str, Any] = {"test": {}}
+    outputs: dict[str, Tensor] = {}
     for name, part in splits.parts().items():
         batches = Batches(part.to(device), batch_size, device=device)
-        if name == last:
-            scores[name], outputs = evaluate_with_outputs(trainer, batches)
+        if name in kept:
+            scores[name], outputs[name] = evaluate_with_outputs(trainer, batches)
         else:
             scores[name] = trainer.evaluate(batches)
     records = trainer.history.epochs
@@ -70,9 +73,14 @@ def measure(
         "test": scores["test"],
     }
     write_json(run.folder / "result.json", result)
-    part = splits.parts()[last]
-    write_json(run.folder / "evaluation.json", evaluation(last, part, task, outputs))
-    save_predictions(run, last, part, task, outputs)
+    part, confidence = splits.parts()[last], None
+    if splits.schema.target_kind == "class":
+        confidence = fit_confidence(outputs["valid"], _targets(splits.valid))
+        if confidence is not None:
+            save_confidence(run, confidence)
+    record = evaluation(last, part, task, outputs[last], None if last == "valid" else confidence)
+    write_json(run.folder / "evaluation.json", record)
+    save_predictions(run, last, part, task, outputs[last])
     write_data_card(run, splits)
 
 
@@ -132,7 +140,11 @@ def save_predictions(
 
 
 def evaluation(
-    part: str, examples: Examples, task: SupervisedTask, outputs: Tensor
+    part: str,
+    examples: Examples,
+    task: SupervisedTask,
+    outputs: Tensor,
+    confidence: Confidence | None = None,
 ) -> dict[str, Any]:
     """Describe where a model is right and wrong, as plain data for the report.
 
@@ -141,6 +153,7 @@ def evaluation(
         examples: The part.
         task: Its task.
         outputs: Of the model on it.
+        confidence: What another part said about the model's confidence.
     """
     schema, targets = examples.schema, _targets(examples)
     record: dict[str, Any] = {"part": part, "class_names": list(schema.class_names)}
@@ -159,7 +172,8 @@ def evaluation(
         for name, score in zip(schema.class_names, counts.per_class(), strict=True)
     ]
     if bool(outputs.isfinite().all()):
-        record["calibration"] = calibration(answers.probs, targets).to_dict()
+        learned = {} if confidence is None else confidence.record(outputs, targets)
+        record["calibration"] = {**calibration(answers.probs, targets).to_dict(), **learned}
     sure, worst = _wrong(targets, answers.values, answers.probs)
     record["examples"] = _errors(examples, targets, answers.values, answers.probs, sure)
     record["worst"] = _errors(examples, targets, answers.values, answers.probs, worst)

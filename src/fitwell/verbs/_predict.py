@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import Any, Literal, final
 
@@ -11,9 +12,11 @@ from ..core.errors import DataError, UsageError
 from ..core.files import atomic_path
 from ..data import BUILTIN, Batches, Examples, open_unlabelled
 from ..tasks import ModelChoice
-from ..train import Run, autocast, outputs_of
+from ..train import Combine, Run, autocast, outputs_of
+from ._confidence import read_confidence
 from ._open_run import open_run
 from ._session import pick_device
+from ._views import Views
 
 
 @final
@@ -53,6 +56,11 @@ def predict(
     target_name: str | None = None,
     sample: str | Path | None = None,
     probs: bool = False,
+    sets: float | None = None,
+    views: int = 0,
+    augment: str | None = None,
+    plain_weight: float | None = None,
+    combine: Combine = "logits",
     on_bad_row: Literal["stop", "skip"] = "stop",
     batch_size: int = 256,
     device: str = "cpu",
@@ -70,21 +78,41 @@ def predict(
         target_name: Header of the answers.
         sample: A leaderboard's sample file, whose header and order of ids are taken over.
         probs: Add a column with the probability of each class.
+        sets: Add a column with the classes that hold the right one except for this share of
+            examples, such as 0.1, joined by ``|``, and one with the confidence after temperature
+            scaling. Both are from the run's validation part. No class or several: the model does
+            not know.
+        views: Random views of each image whose outputs are averaged with the plain one's; 0 uses
+            none. `evaluate` says what they gain.
+        augment: How views are made, such as `Flip(), Crop(padding=2)`; as in training if left out.
+        plain_weight: Weight of the plain view, the others share the rest; all the same if left out.
+        combine: Average logits or probabilities, or let the views vote.
         on_bad_row: Stop at a bad row or file, or skip and count it.
         batch_size: Examples per forward pass.
         device: What to predict on.
         model: The model again, for a run of your own module.
 
     Raises:
-        RunError: The folder is no run, or has no weights yet.
+        RunError: The folder is no run, has no weights yet, or nothing to make sets from.
         DataError: The data is bad, or the sample names other ids.
+        UsageError: `probs` or `sets` is asked of a run whose target is a number, there is nothing
+            to make views by, or `sets` is asked of views, whose confidence was not measured.
     """
     opened = open_run(run, model=model)
+    seen = Views.of("predict", opened, views, augment, plain_weight, combine)
+    if seen is not None and sets is not None:
+        raise UsageError(
+            "predict: `sets` must be left out with `views`, since they hold for the plain outputs"
+            f" that the validation part was measured with; got {sets}."
+        )
+    names = [] if sets is None else _set_names(opened, sets, labels)
+    confidence = None if sets is None else read_confidence(opened)
     examples = _examples(opened, data, on_bad_row)
     device = pick_device(device)
     network = opened.model().to(device)
     with autocast(opened.settings.optimization.precision, device):
-        outputs = outputs_of(network, Batches(examples, batch_size, device=device))
+        batches = Batches(examples, batch_size, device=device)
+        outputs = outputs_of(network, batches) if seen is None else seen.outputs(network, batches)
     schema = opened.schema
     answers = opened.known_task.describe(outputs, schema)
     header = [id_name or schema.id_name, target_name or schema.target_name]
@@ -94,6 +122,11 @@ def predict(
             raise UsageError("predict: `probs` must be left out when the target is a number.")
         header += [f"p_{name}" for name in schema.class_names]
         columns += [[format(p, ".6g") for p in column.tolist()] for column in answers.probs.T]
+    if sets is not None and confidence is not None:
+        header += ["set", "confidence"]
+        members, sure = confidence.sets(outputs, sets)
+        columns += [["|".join(compress(names, row)) for row in members.tolist()]]
+        columns += [[format(value, ".6g") for value in sure.tolist()]]
     rows = list(zip(*columns, strict=True))
     if sample is not None:
         header[:2], rows = _as_sample(Path(sample), rows)
@@ -112,6 +145,26 @@ def _examples(run: Run, data: Any, on_bad_row: Literal["stop", "skip"]) -> Examp
     if isinstance(data, (str, Path)):
         return run.known_task.read(data, run.schema, on_bad_row=on_bad_row)
     return run.read(data)
+
+
+def _set_names(run: Run, alpha: float, labels: Literal["names", "indices"]) -> list[str]:
+    """Give how classes are written in a set."""
+    if run.schema.target_kind == "number":
+        raise UsageError("predict: `sets` must be left out when the target is a number.")
+    if not 0 < alpha < 1:
+        raise UsageError(
+            f"predict: `sets` must lie in (0, 1), the share of sets that may be wrong; got {alpha}."
+            " Use 0.1."
+        )
+    names = run.schema.class_names
+    if labels == "indices":
+        return [str(place) for place in range(len(names))]
+    if any("|" in name for name in names):
+        raise UsageError(
+            "predict: `labels` must be indices when a class has '|' in its name, which separates"
+            " the classes of a set; got names. Use --labels indices."
+        )
+    return list(names)
 
 
 def _as_sample(

@@ -26,18 +26,24 @@ from ..train import (
     CopyOut,
     EarlyStopping,
     MetricsLog,
+    Objective,
     OptimizationSettings,
     Progress,
     Replicas,
     Run,
-    Supervised,
     TimeBudget,
     Trainer,
+    Unfreezing,
     World,
+    average,
+    freeze,
+    load_start_weights,
     recompute_activations,
     resume,
+    tiny_batch_note,
 )
-from ._checks import explained_fit, one_tensor
+from ._checks import explained_fit, try_batch
+from ._goal import goal
 from ._measure import measure
 from ._recording import Recording
 
@@ -83,6 +89,13 @@ class Session:
                 raise UsageError(f"train: `{name}` must be at least 1; got {value}.")
         if self.max_minutes is not None:
             TimeBudget(self.max_minutes)
+        if chosen.unfreeze_every is not None:
+            Unfreezing(chosen.unfreeze_every)
+            if self.world.size > 1:
+                raise UsageError(
+                    f"train: `workers` must be 1 with `unfreeze_every`; got {self.world.size}."
+                    " Processes that train together settle at the start what learns: use --freeze."
+                )
         shape = self.splits.schema.input_shape
         if chosen.augment != "none" and len(shape) != 3:
             raise UsageError(
@@ -95,11 +108,17 @@ class Session:
         few = self.batches(two, len(two), training=True)
         with explained_fit(settings, self.splits) as tried:
             tried.model = self.build_model()
+            self._say(self.start(tried.model))
             trainer = self.trainer(tried.model, chosen, (), None)
-            one_tensor(tried.model, next(iter(few)).inputs)
-            measured = trainer.evaluate(few)
+            try_batch(tried.model, trainer.objective, next(iter(few)))
+            measured = trainer.evaluate(self.batches(two, len(two)))
         if best.metric not in measured:
             raise unknown_name("train", "metric", best.metric, measured)
+        self._say(tiny_batch_note(tried.model, chosen.batch_size))
+
+    def _say(self, note: str | None) -> None:
+        if note and not self.quiet and self.world.leads:
+            print(note, file=sys.stderr)
 
     def execute(self) -> Run:
         """Train from the newest checkpoint, or from the start, to the end; then measure.
@@ -155,6 +174,8 @@ class Session:
         chosen = self.run.settings.optimization
         torch.manual_seed(chosen.seed)
         model = self.build_model()
+        if self.run.checkpoints().newest() is None:
+            self.start(model)
         best = EarlyStopping(
             self.run.settings.loss.metric, self.run.manifest["best_mode"], chosen.patience
         )
@@ -198,14 +219,26 @@ class Session:
         model = self.task.build_model(
             self.choice, self.splits.schema, self.run.manifest["scaling"]
         ).to(self._device)
+        freeze(model, self.run.settings.model.freeze)
         if chosen.channels_last:
             model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return recompute_activations(model) if chosen.recompute else model
 
-    def objective(self) -> Supervised:
+    def start(self, model: nn.Module) -> str | None:
+        """Give a new model the weights that it starts from, if there are any; say what was done.
+
+        Args:
+            model: From `build_model`.
+
+        Raises:
+            UsageError: None of the weights fit.
+        """
+        source = self.run.settings.model.weights
+        return None if source is None else f"weights: {load_start_weights(model, source)}"
+
+    def objective(self) -> Objective:
         """Build what is minimized and measured."""
-        loss = self.run.settings.loss.loss
-        return self.task.objective(loss, self.splits.schema, self.run.manifest["scaling"])
+        return goal(self.run, self.task, self.splits.schema, self._device)
 
     @property
     def _device(self) -> str:
@@ -251,7 +284,9 @@ class Session:
 
     def _observers(self, best: EarlyStopping) -> list[object]:
         kept = Recording.of(self.run)
-        observers: list[object] = [MetricsLog(self.run, kept.log_every), best]
+        every = self.run.settings.optimization.unfreeze_every
+        observers: list[object] = [] if every is None else [Unfreezing(every)]
+        observers += [MetricsLog(self.run, kept.log_every), best]
         observers += kept.loggers(self.run)
         if self.max_minutes is not None:
             observers.append(TimeBudget(self.max_minutes))
@@ -281,12 +316,12 @@ class Session:
         return Trainer(
             model,
             self.objective(),
-            make_optimizer(chosen.optimizer, model),
+            make_optimizer(chosen.optimizer, model, chosen.layer_decay),
             schedule=schedule(chosen.schedule),
             accumulate=chosen.accumulate,
             grad_clip_norm=chosen.grad_clip_norm,
             precision=chosen.precision,
-            ema_decay=chosen.ema_decay,
+            average=average(chosen.average),
             compiled=chosen.compiled,
             replicas=replicas,
             observers=observers,

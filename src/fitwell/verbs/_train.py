@@ -53,10 +53,18 @@ def train(  # one parameter per option of the command line, on purpose in one pl
     split_seed: int | None = None,
     on_bad_row: OnBadRow | None = None,
     model: ModelChoice | None = None,
+    weights: str | Path | None = None,
+    freeze: Sequence[str] | None = None,
     loss: str | None = None,
     metric: str | None = None,
+    penalty: str | None = None,
+    teacher: str | Path | None = None,
+    distill: str | None = None,
     optimizer: str | None = None,
-    lr: float | None = None,
+    lr: float | Literal["auto"] | None = None,
+    lr_for_batch: int | None = None,
+    layer_decay: float | None = None,
+    unfreeze_every: int | None = None,
     schedule: str | None = None,
     augment: str | None = None,
     epochs: int | None = None,
@@ -66,7 +74,7 @@ def train(  # one parameter per option of the command line, on purpose in one pl
     accumulate: int | None = None,
     patience: int | None = None,
     grad_clip_norm: float | None = None,
-    ema_decay: float | None = None,
+    average: str | None = None,
     precision: Precision | None = None,
     channels_last: bool | None = None,
     compile: bool | None = None,
@@ -125,12 +133,26 @@ def train(  # one parameter per option of the command line, on purpose in one pl
         split_seed: Seed of the draw; runs that share it can be compared on one test part.
         on_bad_row: Stop at a bad row or file, or skip and count it.
         model: Such as `CNN(widths=(32, 64))`, or `file.py:Name` for your own module.
-        loss: Such as `CrossEntropy(label_smoothing=0.1)`.
+        weights: A run, or a file of weights, to start from; what does not fit, such as a last
+            layer for other classes, starts anew and is named.
+        freeze: Parameters that keep their first weights, such as `features.*`.
+        loss: Such as `CrossEntropy(label_smoothing=0.1)` or `Focal(gamma=2)`.
         metric: Metric of the validation part that the best epoch is chosen by.
-        optimizer: Such as `AdamW(lr=0.001, weight_decay=0.05)`.
-        lr: Learning rate, in place of the optimizer's own.
-        schedule: Such as `OneCycle()` or `WarmUp(steps=500, then=Cosine())`.
-        augment: Such as `Flip(), Crop(padding=4)`, or `none`.
+        penalty: What is added to the loss for large weights, such as `L1(0.0001)` or `L2(0.01)`.
+        teacher: A finished run whose answers the model learns besides the targets.
+        distill: How it learns them, such as `Distillation(temperature=4, share=0.9)`.
+        optimizer: Such as `AdamW(lr=0.001, weight_decay=0.05)`, `LAMB()`, or
+            `Lookahead(optimizer=AdamW(lr=0.001), k=5)`; `fitwell list optim` names all.
+        lr: Learning rate, in place of the optimizer's own; `auto` tries rates from tiny to large
+            and takes the one at which the loss falls fastest.
+        lr_for_batch: Batch size that the rate is meant for; it is multiplied by how much larger
+            the batches of all processes together are.
+        layer_decay: Rate of each layer over that of the layer after it, such as 0.8, so that
+            pretrained layers change less the earlier they are.
+        unfreeze_every: Epochs after which one layer more learns, from the last one on.
+        schedule: Such as `OneCycle()`, `Plateau()` or `WarmUp(steps=500, then=Cosine())`.
+        augment: Such as `Flip(), Crop(padding=4), Mixup()`, or `none`; `auto` takes what keeps
+            images of the kind plausible.
         epochs: Passes over the training part.
         max_steps: Updates at most.
         max_minutes: Minutes at most; the run can be resumed.
@@ -139,7 +161,8 @@ def train(  # one parameter per option of the command line, on purpose in one pl
         accumulate: Batches per update.
         patience: Epochs without a better validation metric before training stops.
         grad_clip_norm: Largest norm of all gradients together.
-        ema_decay: Keep a moving average of the weights with this decay, and use it.
+        average: Average of the weights to keep and use, such as `EMA(decay=0.999)` or
+            `SWA(start=0.75)`.
         precision: Of forward passes; weights stay float32.
         channels_last: Store images and filters channels last, often faster for convolutions.
         compile: Compile the model; pays only for long runs.
@@ -184,10 +207,10 @@ def train(  # one parameter per option of the command line, on purpose in one pl
     Groups:
         Data: target, target_kind, labels, id_column, ignore, image_size, channels, valid, test,
             valid_path, test_path, split, split_by, split_seed, on_bad_row
-        Model and loss: model, loss, metric
-        Optimization: optimizer, lr, schedule, augment, epochs, max_steps, max_minutes, batch_size,
-            accumulate, patience, grad_clip_norm, ema_decay, precision, channels_last, compile,
-            recompute, speed, device, workers, seed
+        Model and loss: model, weights, freeze, loss, metric, penalty, teacher, distill
+        Optimization: optimizer, lr, lr_for_batch, layer_decay, unfreeze_every, schedule, augment,
+            epochs, max_steps, max_minutes, batch_size, accumulate, patience, grad_clip_norm,
+            average, precision, channels_last, compile, recompute, speed, device, workers, seed
         Run: run, like, resume, smoke, plan, probe_seconds, session_hours, log_every,
             checkpoint_seconds, keep_best, keep_every, max_bytes, tensorboard, csv, wandb, mlflow,
             copy_to, copy_seconds, predict, sample, report, quiet

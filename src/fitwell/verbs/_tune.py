@@ -1,4 +1,4 @@
-"""Settings that are left to be measured here: how large a batch fits, which way is fastest."""
+"""Settings left to be measured: how large a batch fits, which way is fastest, which rate works."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from ..core.errors import UsageError
 from ..core.runs import is_run
 from ..data import Batches
-from ..tasks import make_optimizer
-from ..train import ALONE, Run, Way, World, find_batch_size, measure_speed
+from ..tasks import make_optimizer, optimizer_spec
+from ..train import ALONE, Run, Way, World, find_batch_size, lr_range_test, measure_speed
 from ._session import Session
 
 _WAY = ("precision", "channels_last", "compiled")
@@ -21,7 +23,7 @@ _BATCH = ("batch_size", "accumulate")
 
 
 def tuned(session: Session, given: Mapping[str, Any]) -> Session:
-    """Measure what `batch_size` and `speed` leave open, and put it into the settings.
+    """Measure what `batch_size`, `speed` and `lr` leave open, and put it into the settings.
 
     A run that is gone on with keeps what was measured when it began.
 
@@ -30,9 +32,13 @@ def tuned(session: Session, given: Mapping[str, Any]) -> Session:
         given: Arguments of `train` by name.
 
     Raises:
-        UsageError: Not even one example fits into memory.
+        UsageError: Not even one example fits into memory, or no rate makes the loss fall.
     """
-    opened = (*(_BATCH if given["batch_size"] == "auto" else ()), *(_WAY if given["speed"] else ()))
+    opened = (
+        *(_BATCH if given["batch_size"] == "auto" else ()),
+        *(_WAY if given["speed"] else ()),
+        *(("optimizer",) if given["lr"] == "auto" else ()),
+    )
     if not opened:
         return session
 
@@ -51,6 +57,9 @@ def tuned(session: Session, given: Mapping[str, Any]) -> Session:
             keep = {name for name in _WAY if typed[name] is not None}
             way, facts["speed"] = _fastest(alone.with_settings(**changes), keep, session.world)
             changes |= way
+        if given["lr"] == "auto":
+            found, facts["lr"] = _working_rate(alone.with_settings(**changes))
+            changes |= found
         return changes, facts
 
     changes, facts = session.world.by_leader(measured)
@@ -109,3 +118,22 @@ def _fastest(
     )
     _say(session, f"speed: {found}")
     return {name: getattr(found.way, name) for name in _WAY}, found.to_dict()
+
+
+def _working_rate(session: Session) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Try rates from tiny to large for some steps, and take the one that the test suggests."""
+    chosen = session.run.settings.optimization
+    torch.manual_seed(chosen.seed)
+    model = session.build_model()
+    session.start(model)
+    found = lr_range_test(
+        model,
+        session.objective(),
+        make_optimizer(chosen.optimizer, model, chosen.layer_decay),
+        session.batches(session.splits.train, chosen.batch_size, training=True),
+    )
+    if found.suggestion is None:
+        raise UsageError(f"train: `lr` must be given, since no rate was found. {found}")
+    _say(session, f"lr: {found}")
+    optimizer = optimizer_spec(chosen.optimizer, float(f"{found.suggestion:.2g}"))
+    return {"optimizer": str(optimizer)}, found.to_dict()

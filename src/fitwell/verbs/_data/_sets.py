@@ -75,7 +75,14 @@ def get_data(
     return DataFiles(name, (path,))
 
 
-def show_data(name: str, /, *, target: str | None = None, picture: Path | None = None) -> DataPage:
+def show_data(
+    name: str,
+    /,
+    *,
+    target: str | None = None,
+    picture: Path | None = None,
+    augment: str | None = None,
+) -> DataPage:
     """Show a data set: counts, balance of the classes, value ranges, and for images a picture.
 
     The parts are the ones that training with the default settings would use.
@@ -86,10 +93,13 @@ def show_data(name: str, /, *, target: str | None = None, picture: Path | None =
         target: Column to predict, for a table of yours.
         picture: Where the contact sheet of a set of images goes; by default NAME.png in the
             current folder.
+        augment: Such as `Flip(), Crop(padding=4)`, or `auto`: the picture shows an example of each
+            class and beside it what training would make of it.
 
     Raises:
-        UnknownName: No set of that name.
-        UsageError: A picture of a table is asked for, or a table lacks its target.
+        UnknownName: No set or no augmentation of that name.
+        UsageError: A picture of a table is asked for, a table lacks its target, or an augmentation
+            does not suit the images.
         DataError: A file cannot be had, or it is bad.
     """
     from ...data import find_builtin
@@ -104,12 +114,13 @@ def show_data(name: str, /, *, target: str | None = None, picture: Path | None =
     title = str(Path(name)) if dataset is None else dataset.title
     if splits.schema.kind == "images":
         caption = f"{plain}: {title}; {len(splits.train):,} examples to train on"
-        picture = _draw(splits, caption, picture or Path(f"{plain}.png"))
-    elif picture is not None:
-        raise UsageError(
-            f"data show: `picture` must be left out for anything but images; got {str(picture)!r}"
-            f" for {name!r}. The value ranges are printed."
-        )
+        picture = _draw(splits, caption, picture or Path(f"{plain}.png"), augment)
+    for option, value in (("picture", picture), ("augment", augment)):
+        if splits.schema.kind != "images" and value is not None:
+            raise UsageError(
+                f"data show: `{option}` must be left out for anything but images; got"
+                f" {str(value)!r} for {name!r}. The value ranges are printed."
+            )
     by_class = splits.schema.target_kind == "class"
     return DataPage(
         name=plain,
@@ -139,10 +150,25 @@ def _progress(file: str, have: int, whole: int) -> None:
     print(line, end="\n" if have >= whole else "", file=sys.stderr, flush=True)
 
 
-def _draw(splits: Splits, title: str, path: Path) -> Path:
-    from ...data import contact_sheet
+def _draw(splits: Splits, title: str, path: Path, augment: str | None) -> Path:
+    from ...data import (
+        augmentation,
+        augmented_sheet,
+        check_plausible,
+        contact_sheet,
+        default_augment,
+        domain_of,
+    )
 
-    sheet = contact_sheet(splits.train, title=title)
+    domain, (channels, *sides) = domain_of(splits.schema), splits.schema.input_shape
+    if augment == "auto":
+        augment = default_augment(domain, min(sides))
+    chain = augmentation(augment)
+    if chain is None:
+        sheet = contact_sheet(splits.train, title=title)
+    else:
+        check_plausible(chain, domain, channels)
+        sheet = augmented_sheet(splits.train, chain, title=f"{title.partition(':')[0]}: {augment}")
     try:
         with atomic_path(path) as temporary:
             sheet.save(temporary, format="PNG")

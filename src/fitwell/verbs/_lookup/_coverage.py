@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..core.coverage import Coverage, read_coverage
+from ...core.coverage import Coverage, read_coverage
 
 
 def coverage() -> Coverage:

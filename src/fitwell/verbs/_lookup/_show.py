@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
-from ..core.catalog import Entry, find
-from ..core.errors import UnknownName
-from ..core.runs import RunFiles, is_run, read_run
+from ...core.catalog import Entry, find
+from ...core.errors import UnknownName
+from ...core.runs import RunFiles, is_run, read_run
 
 _WIDTH = 92
 

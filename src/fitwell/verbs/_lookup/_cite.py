@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, final
 
-from ..core.catalog import find
-from ..core.errors import UnknownName, UsageError
-from ..core.references import DATA_SETS, bibtex, own_entry, references
-from ..core.runs import RunFiles, is_run, methods_used, read_run
+from ...core.catalog import find
+from ...core.errors import UnknownName, UsageError
+from ...core.references import DATA_SETS, bibtex, own_entry, references
+from ...core.runs import RunFiles, is_run, methods_used, read_run
 
 _UNDER_EVERY_RUN = "paszke2019pytorch"
 _FAMILIES = {
@@ -19,13 +19,16 @@ _FAMILIES = {
     "optimizer": "optim",
     "schedule": "optim",
     "augment": "data",
+    "average": "train",
+    "distill": "train",
 }
 """Where the method of a setting is published; the same name may stand in two families."""
 
 _SETTINGS = {
+    "layer_decay": "howard2018universal",
+    "unfreeze_every": "howard2018universal",
     "patience": "prechelt1998early",
     "grad_clip_norm": "pascanu2013difficulty",
-    "ema_decay": "polyak1992acceleration",
 }
 """What a setting that is a number switches on."""
 
@@ -62,7 +65,7 @@ def cite(*names: str) -> Citations:
         UnknownName: A name is none of these.
         UsageError: A method of that name exists but has no source to cite.
     """
-    from .. import __version__
+    from ... import __version__
 
     keys: list[str] = []
     for name in names:

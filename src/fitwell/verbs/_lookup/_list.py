@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
-from ..core.catalog import Entry, methods
-from ..core.errors import RunError, UsageError
-from ..core.runs import RunFiles, find_runs, read_run
-from ..core.text import aligned, shorten
+from ...core.catalog import Entry, methods
+from ...core.errors import RunError, UsageError
+from ...core.runs import RunFiles, find_runs, read_run
+from ...core.text import aligned, shorten
 
 
 @final

@@ -1,0 +1,37 @@
+"""Augmentation of whole batches on their device; every draw comes from the generator given."""
+
+from ._chain import AUGMENTATIONS as AUGMENTATIONS
+from ._chain import Chain as Chain
+from ._chain import augmentation as augmentation
+from ._color import Brightness as Brightness
+from ._color import ColorJitter as ColorJitter
+from ._color import Contrast as Contrast
+from ._color import Grayscale as Grayscale
+from ._color import Hue as Hue
+from ._color import Saturation as Saturation
+from ._copies import Crop as Crop
+from ._copies import Flip as Flip
+from ._copies import VerticalFlip as VerticalFlip
+from ._erase import Cutout as Cutout
+from ._erase import Erase as Erase
+from ._filters import Blur as Blur
+from ._filters import Noise as Noise
+from ._filters import Sharpness as Sharpness
+from ._mix import CutMix as CutMix
+from ._mix import Mixup as Mixup
+from ._plausible import check_plausible as check_plausible
+from ._plausible import default_augment as default_augment
+from ._plausible import domain_of as domain_of
+from ._policies import RandAugment as RandAugment
+from ._policies import TrivialAugment as TrivialAugment
+from ._tones import AutoContrast as AutoContrast
+from ._tones import Equalize as Equalize
+from ._tones import Invert as Invert
+from ._tones import Posterize as Posterize
+from ._tones import Solarize as Solarize
+from ._warps import Affine as Affine
+from ._warps import RandomResizedCrop as RandomResizedCrop
+from ._warps import Rotate as Rotate
+from ._warps import Shear as Shear
+from ._warps import Translate as Translate
+from ._warps import Zoom as Zoom

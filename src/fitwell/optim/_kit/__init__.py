@@ -1,0 +1,29 @@
+"""Composable gradient transforms, from which optimizers are built."""
+
+from ._base import Chain as Chain
+from ._base import Scale as Scale
+from ._base import State as State
+from ._base import Transform as Transform
+from ._base import over as over
+from ._base import split_all as split_all
+from ._base import split_end as split_end
+from ._gradient import Centralize as Centralize
+from ._gradient import Clip as Clip
+from ._gradient import ClipNorm as ClipNorm
+from ._gradient import Decay as Decay
+from ._gradient import Noise as Noise
+from ._moments import MaxMeanSquare as MaxMeanSquare
+from ._moments import Mean as Mean
+from ._moments import MeanSquare as MeanSquare
+from ._moments import Moment as Moment
+from ._moments import SignedSquare as SignedSquare
+from ._moments import SumOfSquares as SumOfSquares
+from ._moments import Surprise as Surprise
+from ._moments import Trace as Trace
+from ._ratio import Bounded as Bounded
+from ._ratio import Ratio as Ratio
+from ._ratio import SignOfMean as SignOfMean
+from ._spec import TRANSFORMS as TRANSFORMS
+from ._spec import transform as transform
+from ._trees import init as init
+from ._trees import update as update
