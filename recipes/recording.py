@@ -14,6 +14,14 @@ from fitwell.train import Run
 RECORDS = Path(__file__).parent.parent / "records" / "recipes.jsonl"
 
 
+def options() -> argparse.Namespace:
+    """Read what a recipe is told on the command line."""
+    parser = argparse.ArgumentParser(description="Reproduce a result; resumes if it was stopped.")
+    parser.add_argument("--runs", default="runs", help="folder that the run's folder is in")
+    parser.add_argument("--device", help="such as cpu or cuda")
+    return parser.parse_args()
+
+
 def reproduce(name: str, **settings: Any) -> Run:
     """Train with the given settings, or resume the run that is there, and record the result.
 
@@ -21,16 +29,13 @@ def reproduce(name: str, **settings: Any) -> Run:
         name: Of the result, and of the run's folder.
         settings: Arguments of `fitwell.train`; the source is under ``source``.
     """
-    parser = argparse.ArgumentParser(description=f"Reproduce {name}; resumes if it was stopped.")
-    parser.add_argument("--runs", default="runs", help="folder that the run's folder is in")
-    parser.add_argument("--device", help="such as cpu or cuda")
-    options = parser.parse_args()
-    folder = Path(options.runs) / name
+    chosen = options()
+    folder = Path(chosen.runs) / name
     if (folder / "run.json").exists():
         run = fitwell.resume(folder)
     else:
         source = settings.pop("source")
-        run = fitwell.train(source, run=folder, device=options.device, **settings)
+        run = fitwell.train(source, run=folder, device=chosen.device, **settings)
     optimization = run.settings.optimization
     append_record(
         RECORDS,

@@ -52,6 +52,22 @@ RULES: dict[str, Transform] = {
 SHAPES = [(3,), (2, 3), (), (40, 30), (5, 4, 3, 3), (1,), (700,), (0, 2), (7, 7)]
 
 
+def test_a_parameter_may_change_its_order_in_memory() -> None:
+    """As when a model is moved to channels last in the middle of a training."""
+    ends = []
+    for moved in (False, True):
+        generator = torch.Generator().manual_seed(0)
+        p = nn.Parameter(torch.randn(40, 30, 3, 3, generator=generator))
+        optimizer = AdaBound([p], lr=LR)
+        for step in range(6):
+            if moved and step == 3:
+                p.data = p.data.contiguous(memory_format=torch.channels_last)
+            p.grad = torch.randn(p.shape, generator=generator).to(p.data).clone()
+            optimizer.step()
+        ends.append(p.detach().contiguous())
+    assert torch.equal(*ends)
+
+
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let few parameters make many pieces: packs, slices and a pack between slices."""

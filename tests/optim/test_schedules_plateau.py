@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from fitwell.core.errors import UsageError
-from fitwell.optim import Constant, Cosine, Plateau, WarmUp, follow, schedule
+from fitwell.optim import Constant, Cosine, Plateau, WarmUp, follow, schedule, watching
 
 Mode = Literal["min", "max"]
 
@@ -140,13 +140,13 @@ def test_the_metric_of_the_schedule_comes_first(
     made: Plateau, metric: str, mode: Mode, factor: float
 ) -> None:
     epochs = [{"train": {}, "valid": {"loss": loss, "accuracy": 1 - loss}} for loss in (0.1, 0.2)]
-    assert follow(made, epochs, metric, mode)(0, 1) == factor
+    assert follow(watching(made, metric, mode), epochs)(0, 1) == factor
 
 
 def test_warm_up_passes_the_metric_through() -> None:
     made = WarmUp(steps=2, then=WarmUp(steps=1, then=Plateau(patience=0, metric="accuracy")))
     assert made.follows
-    told = follow(made, records(2.0, 3.0), "accuracy", "max")
+    told = follow(made, records(2.0, 3.0))
     assert told == WarmUp(
         steps=2, then=WarmUp(steps=1, then=Plateau(patience=0, metric="accuracy").given([1, 1]))
     )

@@ -70,6 +70,7 @@ def test_the_settings_of_a_recipe_make_a_run(
     recording = load("recording")
     monkeypatch.setattr(recording, "reproduce", lambda name, **given: asked.update({name: given}))
     monkeypatch.setitem(sys.modules, "recording", recording)
+    monkeypatch.setattr(sys, "argv", [f"{name}.py"])
     path = FOLDER / f"{name}.py"
     code = compile(path.read_text(encoding="utf-8"), str(path), "exec")
     exec(code, {"__name__": "__main__", "__file__": str(path)})
@@ -79,6 +80,7 @@ def test_the_settings_of_a_recipe_make_a_run(
         source = settings.pop("source")
         settings.pop("valid", None)  # the data here is split already
         settings.pop("workers", None)  # and in the memory of this process
+        settings.pop("weights", None)  # of a run that is not here
         run = fitwell.train(
             like(source),
             run=tmp_path / called,

@@ -74,6 +74,7 @@ from ._schedules import follow as follow
 from ._schedules import linear_scaling as linear_scaling
 from ._schedules import schedule as schedule
 from ._schedules import square_root_scaling as square_root_scaling
+from ._schedules import watching as watching
 from ._sgdw import SGDW as SGDW
 from ._swats import SWATS as SWATS
 from ._usual import DEFAULTS_BY_MODEL as DEFAULTS_BY_MODEL

@@ -34,12 +34,14 @@ class _Layout:
 
     Args:
         params: The parameters.
+        strides: Their orders in memory, which flat states follow.
         kind: What the rule keeps and reads.
         first: State of the first parameter, to notice when states are replaced.
         pieces: The pieces, each with the places of its parameters in `params`.
     """
 
     params: list[Tensor]
+    strides: list[tuple[int, ...]]
     kind: tuple[Any, ...]
     first: State
     pieces: list[tuple[Piece, list[int]]]
@@ -124,6 +126,7 @@ class Chunked(Light, ABC):
             layout is None
             or len(params) != len(layout.params)
             or not all(map(operator.is_, params, layout.params))
+            or layout.strides != [p.stride() for p in params]
             or self.state.get(params[0]) is not layout.first
             or kind != layout.kind
         ):
@@ -153,4 +156,6 @@ class Chunked(Light, ABC):
             for piece in cut(some, states, inner, size, [before + i for i in places]):
                 pieces.append((piece, [place_of[id(p)] for p in piece.params]))
         kind = (rule.names, rule.reads_x, rule.scope)
-        return _Layout(list(params), kind, self.state[params[0]], pieces)
+        return _Layout(
+            list(params), [p.stride() for p in params], kind, self.state[params[0]], pieces
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -40,11 +41,23 @@ def optimizer_spec(text: str | Spec, lr: float | None = None) -> Spec:
     name, _ = lookup(spec.name, {**OPTIMIZERS, **WRAPPERS}, owner="train", what="optimizer")
     spec = Spec(name, spec.args, spec.kwargs)
     if name in WRAPPERS:
-        inner = spec.args[0] if spec.args else spec.kwargs.get("optimizer", _DEFAULT)
-        rest = {key: value for key, value in spec.kwargs.items() if key != "optimizer"}
-        wrapped = {"optimizer": optimizer_spec(_inner(name, inner), lr)}
-        return Spec(name, spec.args[1:], wrapped | rest)
+        named = {"optimizer": _DEFAULT} | _named(spec, WRAPPERS[name])
+        return Spec(
+            name, (), named | {"optimizer": optimizer_spec(_inner(name, named["optimizer"]), lr)}
+        )
+    if spec.args:
+        spec = Spec(name, (), _named(spec, OPTIMIZERS[name], skipped=1))
     return spec if lr is None else spec.but(lr=lr)
+
+
+def _named(spec: Spec, method: Callable[..., Any], skipped: int = 0) -> dict[str, Any]:
+    """Give all arguments by name; `skipped` ones at the front are not the user's."""
+    names = list(inspect.signature(method).parameters)[skipped:]
+    if len(spec.args) > len(names):
+        raise UsageError(
+            f"train: `optimizer` {spec.name} must have at most {len(names)} arguments; got {spec}."
+        )
+    return {**dict(zip(names, spec.args, strict=False)), **spec.kwargs}
 
 
 def _inner(name: str, value: Any) -> str | Spec:
@@ -94,6 +107,11 @@ def make_optimizer(
     built = optimizer(spec, parameters, owner="train")
     decay = float(built.defaults.get("weight_decay", 0.0))
     given: Any
+    if layer_decay is not None and isinstance(_innermost(built), Muon):
+        raise UsageError(
+            f"train: `layer_decay` must be left out with Muon; got {layer_decay}. Its rates go by"
+            " kinds of parameters, not by layers."
+        )
     if layer_decay is not None:
         given = layer_groups(model, rate_of(spec), layer_decay, weight_decay=decay)
     elif isinstance(_innermost(built), Muon):

@@ -4,6 +4,14 @@ from ._batch_size import Attempt as Attempt
 from ._batch_size import BatchSize as BatchSize
 from ._batch_size import find_batch_size as find_batch_size
 from ._batch_size import memory_advice as memory_advice
+from ._beside import PENALTIES as PENALTIES
+from ._beside import Combine as Combine
+from ._beside import Distillation as Distillation
+from ._beside import Penalized as Penalized
+from ._beside import check_views as check_views
+from ._beside import distill as distill
+from ._beside import outputs_of_views as outputs_of_views
+from ._beside import penalize as penalize
 from ._checkpoints import Checkpoints as Checkpoints
 from ._checkpoints import Entry as Entry
 from ._checkpoints import Retention as Retention
@@ -38,11 +46,6 @@ from ._objective import batch_length as batch_length
 from ._objective import evaluate as evaluate
 from ._objective import measure as measure
 from ._objective import outputs_of as outputs_of
-from ._objectives import PENALTIES as PENALTIES
-from ._objectives import Distillation as Distillation
-from ._objectives import Penalized as Penalized
-from ._objectives import distill as distill
-from ._objectives import penalize as penalize
 from ._observers import EarlyStopping as EarlyStopping
 from ._observers import Observer as Observer
 from ._observers import TimeBudget as TimeBudget
@@ -73,9 +76,6 @@ from ._task import Task as Task
 from ._tiny_batches import tiny_batch_note as tiny_batch_note
 from ._torch_schedule import TorchSchedule as TorchSchedule
 from ._trainer import Trainer as Trainer
-from ._views import Combine as Combine
-from ._views import check_views as check_views
-from ._views import outputs_of_views as outputs_of_views
 from ._weights import EMA as EMA
 from ._weights import SWA as SWA
 from ._weights import Average as Average

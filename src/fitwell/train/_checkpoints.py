@@ -131,7 +131,7 @@ class Checkpoints:
         """Write a checkpoint, after making room for it.
 
         Args:
-            state: Of the trainer, with weights under ``model``, ``ema`` and ``best``.
+            state: Of the trainer, with weights under ``model``, ``average`` and ``best``.
             value: What it is ranked by, less is better.
 
         Returns:
@@ -222,8 +222,9 @@ class Checkpoints:
                 f"{path / 'state.pt'}: is damaged, or holds code, which is never run."
                 " Delete this checkpoint's folder to resume from the one before."
             ) from err
+        present = ["average" if key == "ema" else key for key in state["present"]]  # older ones
         for key, name in _WEIGHTS.items():
-            wanted = key in state["present"]
+            wanted = key in present
             state[key] = load_weights(path / f"{name}.safetensors") if wanted else None
         del state["present"]
         return state

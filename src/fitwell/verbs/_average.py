@@ -21,7 +21,7 @@ from ..data import Batches, Splits, augmentation
 from ..optim import SGD
 from ..report import Comparison, compare_runs
 from ..tasks import TASKS, ModelChoice, open_source, smoke
-from ..train import Run, Trainer, average_weights, load_into, update_batch_norm
+from ..train import Run, Trainer, average_weights, freeze, load_into, update_batch_norm
 from ._checks import check_same_data
 from ._measure import measure
 from ._open_run import open_run
@@ -132,6 +132,8 @@ def average(
     choice = first.own_model if settings.model.own else settings.model.spec
     network = task.build_model(choice, splits.schema, first.manifest["scaling"])
     load_into(network, weights, first.folder)
+    if len({member.settings.model.freeze for member in members}) == 1:
+        freeze(network, settings.model.freeze)  # what was frozen kept its statistics in all
     device = pick_device(device)
     network.to(device)
     chosen = settings.optimization

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core.errors import FitwellError, RunError, UsageError
-from ..data import Batch, Splits
+from ..data import Batch, Splits, augmentation
 from ..train import Objective, Run, Settings, explain
 
 _PACKAGE = str(Path(__file__).parents[1])
@@ -71,6 +71,35 @@ def try_batch(model: nn.Module, objective: Objective, batch: Batch) -> None:
         raise UsageError(
             f"train: `model` must give one tensor; got a {type(outputs).__name__}. Return the"
             " logits or numbers alone from forward."
+        )
+
+
+def check_augment(text: str, splits: Splits) -> None:
+    """Refuse augmentation of what is no image, or of values that it would clip.
+
+    Args:
+        text: Its printed form.
+        splits: The data.
+
+    Raises:
+        UsageError: The inputs are no images, or lie outside [0, 1] and would be recolored.
+    """
+    shape, inputs = splits.schema.input_shape, splits.train.inputs
+    if text != "none" and len(shape) != 3:
+        raise UsageError(
+            f"train: `augment` must be left out for inputs of shape {shape}, which are no images;"
+            f" got {text!r}."
+        )
+    chain = augmentation(text)
+    if chain is None or not chain.recolors or not isinstance(inputs, Tensor):
+        return
+    if not inputs.is_floating_point():
+        return
+    low, high = float(inputs.min()), float(inputs.max())
+    if low < 0 or high > 1:
+        raise UsageError(
+            f"train: `augment` {chain.recolors[0]} needs images in [0, 1]; got values from"
+            f" {low:.3g} to {high:.3g}. Scale them, or leave it out."
         )
 
 

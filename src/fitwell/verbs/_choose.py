@@ -99,12 +99,13 @@ def settings_of(
     loss = given["loss"] or (old.loss.loss if old else recipe.loss)
     metric = given["metric"] or (old.loss.metric if old else recipe.metric)
     small = bool(given["smoke"] or (old and old.loss.smoke))
+    kept = old.model if old is not None and old.model.spec == spec else ModelSettings(spec=spec)
     settings = Settings(
         model=ModelSettings(
             spec=spec,
             own=own,
-            weights=None if given["weights"] is None else str(given["weights"]),
-            freeze=tuple(given["freeze"] or (old.model.freeze if old else ())),
+            weights=kept.weights if given["weights"] is None else str(given["weights"]),
+            freeze=tuple(given["freeze"] or kept.freeze),
         ),
         loss=LossSettings(
             source=data.name,
@@ -160,7 +161,7 @@ def _optimization(
         values["device"] = "cpu"
     if given["smoke"]:
         values["epochs"] = given["epochs"] or 2
-    values["optimizer"] = _optimizer(given, values)
+    values["optimizer"] = _optimizer(given, values, old)
     values["schedule"] = str(check_schedule(values["schedule"]))
     values["augment"] = _augment(values["augment"], schema)
     average(values.get("average", "none"))
@@ -168,12 +169,13 @@ def _optimization(
     return OptimizationSettings(**values)
 
 
-def _optimizer(given: Mapping[str, Any], values: Mapping[str, Any]) -> str:
+def _optimizer(given: Mapping[str, Any], values: Mapping[str, Any], old: Settings | None) -> str:
     """Give the optimizer with the rate that was asked for."""
     lr = None if given["lr"] == "auto" else given["lr"]
     spec = optimizer_spec(values["optimizer"], lr)
     meant = given["lr_for_batch"]
-    if meant is None:
+    taken_over = old is not None and given["optimizer"] is None and given["lr"] is None
+    if meant is None or taken_over:  # a rate that was taken over is scaled already
         return str(spec)
     if given["lr"] == "auto":
         raise UsageError(

@@ -34,6 +34,11 @@ def goal(run: Run, task: SupervisedTask, schema: Schema, device: str) -> Objecti
 
 def _teacher(chosen: LossSettings, schema: Schema) -> nn.Module:
     run = open_run(str(chosen.teacher))
+    if schema.target_kind == "number":
+        raise UsageError(
+            f"train: `teacher` must be left out for numbers; got {chosen.teacher}. Answers are"
+            " learned from the probabilities of classes."
+        )
     if run.status != "finished":
         raise UsageError(
             f"train: `teacher` must be a finished run; got {chosen.teacher}, which is"

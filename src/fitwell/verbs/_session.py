@@ -17,7 +17,7 @@ from torch import nn
 from ..core.errors import RunError, UsageError, unknown_name
 from ..core.records import machine
 from ..data import Batches, Examples, Splits, augmentation, memory_budget
-from ..optim import schedule
+from ..optim import schedule, watching
 from ..tasks import ModelChoice, SupervisedTask, make_optimizer
 from ..tasks import pick_device as pick_device
 from ..train import (
@@ -42,7 +42,7 @@ from ..train import (
     resume,
     tiny_batch_note,
 )
-from ._checks import explained_fit, try_batch
+from ._checks import check_augment, explained_fit, try_batch
 from ._goal import goal
 from ._measure import measure
 from ._recording import Recording
@@ -96,12 +96,7 @@ class Session:
                     f"train: `workers` must be 1 with `unfreeze_every`; got {self.world.size}."
                     " Processes that train together settle at the start what learns: use --freeze."
                 )
-        shape = self.splits.schema.input_shape
-        if chosen.augment != "none" and len(shape) != 3:
-            raise UsageError(
-                f"train: `augment` must be left out for inputs of shape {shape}, which are no"
-                f" images; got {chosen.augment!r}."
-            )
+        check_augment(chosen.augment, self.splits)
         best = EarlyStopping(settings.loss.metric, self.run.manifest["best_mode"], chosen.patience)
         Recording.of(self.run).loggers(self.run)  # a package may be missing
         two = self.splits.train.select(range(min(2, len(self.splits.train))))
@@ -317,7 +312,11 @@ class Session:
             model,
             self.objective(),
             make_optimizer(chosen.optimizer, model, chosen.layer_decay),
-            schedule=schedule(chosen.schedule),
+            schedule=watching(
+                schedule(chosen.schedule),
+                self.run.settings.loss.metric,
+                self.run.manifest["best_mode"],
+            ),
             accumulate=chosen.accumulate,
             grad_clip_norm=chosen.grad_clip_norm,
             precision=chosen.precision,

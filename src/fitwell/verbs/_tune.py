@@ -14,7 +14,7 @@ import torch
 from ..core.errors import UsageError
 from ..core.runs import is_run
 from ..data import Batches
-from ..tasks import make_optimizer, optimizer_spec
+from ..tasks import make_optimizer, optimizer_spec, rate_of
 from ..train import ALONE, Run, Way, World, find_batch_size, lr_range_test, measure_speed
 from ._session import Session
 
@@ -126,14 +126,16 @@ def _working_rate(session: Session) -> tuple[dict[str, Any], dict[str, Any]]:
     torch.manual_seed(chosen.seed)
     model = session.build_model()
     session.start(model)
+    optimizer = make_optimizer(chosen.optimizer, model, chosen.layer_decay)
+    share = float(optimizer.param_groups[0]["lr"]) / rate_of(chosen.optimizer)
     found = lr_range_test(
         model,
         session.objective(),
-        make_optimizer(chosen.optimizer, model, chosen.layer_decay),
+        optimizer,
         session.batches(session.splits.train, chosen.batch_size, training=True),
     )
     if found.suggestion is None:
         raise UsageError(f"train: `lr` must be given, since no rate was found. {found}")
     _say(session, f"lr: {found}")
-    optimizer = optimizer_spec(chosen.optimizer, float(f"{found.suggestion:.2g}"))
-    return {"optimizer": str(optimizer)}, found.to_dict()
+    rate = float(f"{found.suggestion / share:.2g}")  # the test tells that of the first layer
+    return {"optimizer": str(optimizer_spec(chosen.optimizer, rate))}, found.to_dict()

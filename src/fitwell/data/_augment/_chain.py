@@ -69,6 +69,12 @@ class Chain:
         """Whether a step mixes images with their targets, so that `mix` is to be called too."""
         return any(step.mixes for step in self.steps)
 
+    @property
+    def recolors(self) -> tuple[str, ...]:
+        """Names of the steps that change values, for which they must lie in [0, 1]."""
+        found = (type(step).__name__ for step in self.steps if getattr(step, "recolors", False))
+        return tuple(found)
+
     def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """Apply the steps that change images alone to a batch.
 

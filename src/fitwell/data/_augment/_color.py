@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cache
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor
@@ -149,6 +149,8 @@ class ColorJitter(Augmentation):
     Checked against: the steps of Pillow's `ImageEnhance` one by one, where nothing is clamped.
     """
 
+    recolors: ClassVar[bool] = True
+
     brightness: float = 0.2
     contrast: float = 0.2
     saturation: float = 0.2
@@ -197,6 +199,8 @@ class Brightness(Augmentation):
     Checked against: `ImageEnhance.Brightness` of Pillow.
     """
 
+    recolors: ClassVar[bool] = True
+
     amount: float = 0.2
 
     def __post_init__(self) -> None:
@@ -228,6 +232,8 @@ class Contrast(Augmentation):
     Checked against: `ImageEnhance.Contrast` of Pillow.
     """
 
+    recolors: ClassVar[bool] = True
+
     amount: float = 0.2
 
     def __post_init__(self) -> None:
@@ -258,6 +264,8 @@ class Saturation(Augmentation):
     Reduces to: the identity at `amount=0`.
     Checked against: `ImageEnhance.Color` of Pillow.
     """
+
+    recolors: ClassVar[bool] = True
 
     amount: float = 0.2
 
@@ -293,6 +301,8 @@ class Hue(Augmentation):
     Reduces to: the identity at `amount=0`.
     Checked against: NumPy, through YIQ and complex numbers.
     """
+
+    recolors: ClassVar[bool] = True
 
     amount: float = 0.05
 
@@ -333,6 +343,8 @@ class Grayscale(Augmentation):
     Reduces to: the identity at `p=0`.
     Checked against: `ImageOps.grayscale` of Pillow.
     """
+
+    recolors: ClassVar[bool] = True
 
     p: float = 0.2
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import torch
 import torch.nn.functional as F
@@ -82,6 +82,8 @@ class Sharpness(Augmentation):
     Checked against: `ImageEnhance.Sharpness` of Pillow.
     """
 
+    recolors: ClassVar[bool] = True
+
     amount: float = 0.5
 
     def __post_init__(self) -> None:
@@ -150,6 +152,8 @@ class Noise(Augmentation):
     Reduces to: the identity at `std=0`.
     Checked against: mean and variance of what is added.
     """
+
+    recolors: ClassVar[bool] = True
 
     std: float = 0.05
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor
@@ -178,6 +178,8 @@ class RandAugment(Augmentation):
     Checked against: Pillow, image by image with the same operations and amounts.
     """
 
+    recolors: ClassVar[bool] = True
+
     num_ops: int = 2
     magnitude: int = 9
     interpolation: Interpolation = "nearest"
@@ -230,6 +232,8 @@ class TrivialAugment(Augmentation):
     Differs: values are not rounded to steps of 1/255; color does nothing to images of one channel.
     Checked against: Pillow, image by image with the same operations and amounts.
     """
+
+    recolors: ClassVar[bool] = True
 
     interpolation: Interpolation = "nearest"
     fill: float = 0.0

@@ -27,6 +27,8 @@ class Augmentation(ABC):
     """A random change of a batch of images (B, C, H, W) in [0, 1], each with draws of its own."""
 
     mixes: ClassVar[bool] = False
+    recolors: ClassVar[bool] = False
+    """Whether it changes values, for which they must lie in [0, 1], and not their places alone."""
 
     @abstractmethod
     def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:

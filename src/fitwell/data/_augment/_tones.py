@@ -6,7 +6,7 @@ B batch, C channels, H W height width.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor
@@ -87,6 +87,8 @@ class Invert(Augmentation):
     Checked against: `ImageOps.invert` of Pillow.
     """
 
+    recolors: ClassVar[bool] = True
+
     p: float = 0.5
 
     def __post_init__(self) -> None:
@@ -117,6 +119,8 @@ class Solarize(Augmentation):
     Reduces to: `Invert` at `threshold=0`.
     Checked against: `ImageOps.solarize` of Pillow.
     """
+
+    recolors: ClassVar[bool] = True
 
     threshold: float = 0.5
     p: float = 0.5
@@ -150,6 +154,8 @@ class Posterize(Augmentation):
     Reduces to: the identity at `p=0`.
     Checked against: `ImageOps.posterize` of Pillow.
     """
+
+    recolors: ClassVar[bool] = True
 
     bits: int = 4
     p: float = 0.5
@@ -187,6 +193,8 @@ class AutoContrast(Augmentation):
     Checked against: `ImageOps.autocontrast` of Pillow.
     """
 
+    recolors: ClassVar[bool] = True
+
     p: float = 0.5
 
     def __post_init__(self) -> None:
@@ -216,6 +224,8 @@ class Equalize(Augmentation):
     Reduces to: the identity at `p=0`, and on images of a single value, rounded to steps of 1/255.
     Checked against: `ImageOps.equalize` of Pillow.
     """
+
+    recolors: ClassVar[bool] = True
 
     p: float = 0.5
 

@@ -19,6 +19,7 @@ from ._falling import Polynomial as Polynomial
 from ._falling import Step as Step
 from ._plateau import Plateau as Plateau
 from ._plateau import follow as follow
+from ._plateau import watching as watching
 from ._scaling import linear_scaling as linear_scaling
 from ._scaling import square_root_scaling as square_root_scaling
 from ._warm import Noam as Noam

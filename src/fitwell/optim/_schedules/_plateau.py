@@ -30,9 +30,9 @@ class Plateau:
         relative: Whether `threshold` is a share of the best value, not a difference to it.
         cooldown: Epochs after a fall that are not counted.
         least: Factor below which the rate never falls.
-        metric: What is watched; None takes the metric of the run.
-        mode: Whether less or more of it is better; None takes less for the loss, and else what the
-            run takes.
+        metric: What is watched; None takes the metric of the run, and the loss in a `Trainer` of
+            one's own.
+        mode: Whether less or more of it is better; None goes by the name of the metric.
 
     Raises:
         UsageError: A value is out of range.
@@ -103,12 +103,27 @@ class Plateau:
         return value < best - self.threshold
 
 
-def follow(
-    schedule: Schedule,
-    epochs: Sequence[Mapping[str, Any]],
-    metric: str = "loss",
-    mode: Literal["min", "max"] = "min",
-) -> Schedule:
+_LESS_IS_BETTER = frozenset({"loss", "mse", "rmse", "mae", "error", "nll", "ece", "brier"})
+
+
+def watching(schedule: Schedule, metric: str, mode: Literal["min", "max"]) -> Schedule:
+    """Let a schedule that follows a metric, and names none, follow this one.
+
+    Args:
+        schedule: `Plateau`, `WarmUp` before it, or any other, which comes back as it is.
+        metric: The metric of the run.
+        mode: Whether less or more of it is better.
+
+    Checked against: schedules that name their metric.
+    """
+    if isinstance(schedule, WarmUp):
+        return replace(schedule, then=watching(schedule.then, metric, mode))
+    if isinstance(schedule, Plateau) and schedule.metric is None:
+        return replace(schedule, metric=metric, mode=schedule.mode or mode)
+    return schedule
+
+
+def follow(schedule: Schedule, epochs: Sequence[Mapping[str, Any]]) -> Schedule:
     """Give the schedule for the next epoch: one that follows a metric learns what it has been.
 
     For the end of every epoch, and the start of a resumed run. A schedule that follows nothing
@@ -120,8 +135,6 @@ def follow(
         schedule: Of the run; `Plateau`, or `WarmUp` before it, is told.
         epochs: Records of the epochs so far; the metric is looked for in ``valid``, or in
             ``train`` where nothing was measured.
-        metric: The metric of the run, for a schedule that names none.
-        mode: Whether less or more of it is better.
 
     Raises:
         UsageError: An epoch has no such metric.
@@ -134,8 +147,8 @@ def follow(
     watcher = told
     while isinstance(watcher, WarmUp):
         watcher = watcher.then
-    name = getattr(watcher, "metric", None) or metric
-    better = getattr(watcher, "mode", None) or ("min" if name == "loss" else mode)
+    name = getattr(watcher, "metric", None) or "loss"
+    better = getattr(watcher, "mode", None) or ("min" if name in _LESS_IS_BETTER else "max")
     followed: Schedule = told.given([_value(epoch, name) for epoch in epochs], better)
     return followed
 

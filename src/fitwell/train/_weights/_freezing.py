@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import TYPE_CHECKING, Literal, final
 
 from torch import Tensor, nn
@@ -85,7 +86,7 @@ def _keep_statistics(module: nn.Module, keep: bool) -> None:
     """Shadow or uncover the method that sets the mode; copies of the module keep the shadow."""
     if keep:
         module.eval()
-        module.train = _stays_in_evaluation.__get__(module)  # type: ignore[method-assign]
+        module.train = partial(_stays_in_evaluation, module)  # type: ignore[method-assign]
     elif keeps_statistics(module):
         del module.train
 

@@ -11,8 +11,8 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from ..core.errors import UsageError
-from ._objective import outputs_of
+from ...core.errors import UsageError
+from .._objective import outputs_of
 
 Combine = Literal["logits", "probs", "vote"]
 

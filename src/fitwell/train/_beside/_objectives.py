@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..core.errors import UsageError
-from ..core.spec import Spec, build
-from ._objective import Logged, Measured, Objective, measure
+from ...core.errors import UsageError
+from ...core.spec import Spec, build
+from .._objective import Logged, Measured, Objective, measure
 
 
 @final
