@@ -13,7 +13,7 @@ from torch import nn
 
 import fitwell
 from fitwell.cli import main
-from fitwell.core.errors import RunError, UnknownName, UsageError
+from fitwell.core.errors import RunError, TrainingError, UnknownName, UsageError
 from fitwell.nn import MLP
 from fitwell.optim import SAM, AdamW, Lookahead
 from fitwell.tasks import make_optimizer, optimizer_spec, rate_of
@@ -172,6 +172,9 @@ def test_a_run_starts_from_the_weights_of_another(tmp_path: Path, capsys: Any) -
         ({"augment": "Mixup(), Crop()"}, "Mixup"),
         ({"freeze": ["body.layer"]}, "no parameter or module named 'body.layer'"),
         ({"weights": "nowhere"}, "nowhere"),
+        ({"schedule": "Plateau(metric='acuracy')"}, "`metric` must be one of .* got 'acuracy'"),
+        ({"augment": "Crop(padding=8)"}, "Crop `padding` must be below the side of the pictures"),
+        ({"augment": "Cutout(size=20)"}, "Cutout `size` must be below the side of the pictures"),
         ({"lr_for_batch": 0}, "`lr_for_batch` must be at least 1; got 0"),
         ({"unfreeze_every": 0}, "`every` must be at least 1; got 0"),
         ({"layer_decay": 2.0}, "`decay` must be above 0 and at most 1; got 2.0"),
@@ -213,3 +216,27 @@ def test_wrapped_decay_acts_on_matrices_alone() -> None:
     inner = make_optimizer("Lookahead(optimizer=AdamW(weight_decay=0.1))", MLP(4, 2))
     assert [group["weight_decay"] for group in inner.param_groups] == [0.1, 0.0]
     assert isinstance(inner.optimizer, AdamW)  # type: ignore[attr-defined]
+
+
+def test_runs_too_short_for_what_was_asked_are_told(tmp_path: Path, capsys: Any) -> None:
+    options: dict[str, Any] = {"quiet": False, "epochs": 1}
+    text = "WarmUp(steps=500, then=Plateau())"
+    quick("digits", run=tmp_path / "one", schedule=text, **options)
+    assert "the warm-up takes 500 steps and the run has 20" in capsys.readouterr().err
+    quick("digits", run=tmp_path / "two", average="EMA(decay=0.999)", **options)
+    assert "EMA(decay=0.999) spans 1000 steps and the run has 20" in capsys.readouterr().err
+    kept = {"average": "EMA(warmup=True)", "schedule": "WarmUp(steps=0.1)"}
+    quick("digits", run=tmp_path / "three", **kept, **options)
+    assert "the run has" not in capsys.readouterr().err
+
+
+def test_a_loss_that_breaks_names_the_rate_of_its_step(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"the loss became (nan|inf) at step \d+ \(lr=\de\+\d"):
+        quick("digits", run=tmp_path / "run", lr=1e6, optimizer="AdamW()", epochs=1)
+
+
+def test_views_are_as_plausible_as_training(tmp_path: Path) -> None:
+    run = quick("digits", run=tmp_path / "run", epochs=1)
+    with pytest.raises(UsageError, match="Flip must keep the meaning of digits"):
+        fitwell.evaluate(run, views=2, augment="Flip()")
+    assert fitwell.evaluate(run, views=2, augment="auto")

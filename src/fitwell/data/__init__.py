@@ -37,6 +37,7 @@ from ._augment import augmentation as augmentation
 from ._augment import check_plausible as check_plausible
 from ._augment import default_augment as default_augment
 from ._augment import domain_of as domain_of
+from ._augment import suited_augment as suited_augment
 from ._bad_rows import BadRows as BadRows
 from ._bad_rows import OnBadRow as OnBadRow
 from ._batches import Batch as Batch

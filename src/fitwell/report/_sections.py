@@ -276,7 +276,7 @@ def _lr(records: Records) -> dict[str, Any] | None:
     return {
         "title": "Learning rate",
         "svg": figure(curves([line], title="Learning rate over the steps", x_label="step")),
-        "caption": f"Peak {max(y):.3g}, over {count(x[-1])} steps.",
+        "caption": f"Highest logged {max(y):.3g}, over {count(x[-1])} steps.",
     }
 
 

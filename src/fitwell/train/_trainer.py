@@ -104,9 +104,12 @@ class Trainer:
     @property
     def rate(self) -> float:
         """Learning rate of the first group at the next step."""
+        return self._rate_at(self.step)
+
+    def _rate_at(self, step: int) -> float:
         if self._followed is None:
             return float(self.optimizer.param_groups[0]["lr"])
-        return self._base_rates[0] * self._followed(self.step, self.total_steps)
+        return self._base_rates[0] * self._followed(step, self.total_steps)
 
     def _follow(self) -> None:
         """Tell a schedule that follows a metric what was measured."""
@@ -313,7 +316,7 @@ class Trainer:
             if not math.isfinite(loss):
                 raise TrainingError(
                     f"Trainer: the loss became {loss} at step {number} (lr="
-                    f"{self.optimizer.param_groups[0]['lr']:.3g}). Lower the rate, clip the"
+                    f"{self._rate_at(number - 1):.3g}). Lower the rate, clip the"
                     " gradient norm, or look at the inputs of that batch: first_nonfinite of"
                     " fitwell.train names the layer where it begins."
                 )

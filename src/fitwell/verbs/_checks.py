@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,8 +15,10 @@ from torch import Tensor, nn
 
 from ..core.errors import FitwellError, RunError, UsageError
 from ..data import Batch, Splits, augmentation
-from ..train import Objective, Run, Settings, explain
+from ..optim import WarmUp, schedule
+from ..train import EMA, Objective, OptimizationSettings, Run, Settings, average, explain
 
+_SPANS = 3  # of an average, after which 5 % of the first weights are left in it
 _PACKAGE = str(Path(__file__).parents[1])
 
 
@@ -101,6 +104,30 @@ def check_augment(text: str, splits: Splits) -> None:
             f"train: `augment` {chain.recolors[0]} needs images in [0, 1]; got values from"
             f" {low:.3g} to {high:.3g}. Scale them, or leave it out."
         )
+
+
+def short_run_note(chosen: OptimizationSettings, examples: int) -> str | None:
+    """Say that a run is too short for its warm-up or its average of weights; None if it is not.
+
+    Args:
+        chosen: Its settings.
+        examples: Of the training part.
+    """
+    batches = math.ceil(examples / (chosen.batch_size * chosen.workers))
+    wanted = (chosen.epochs or math.inf) * math.ceil(batches / chosen.accumulate)
+    steps = min(wanted, chosen.max_steps or math.inf)
+    rise, kept = schedule(chosen.schedule), average(chosen.average)
+    if isinstance(rise, WarmUp) and isinstance(rise.steps, int) and rise.steps >= steps:
+        return (
+            f"schedule: the warm-up takes {rise.steps} steps and the run has {steps}, so that the"
+            " rate never gets where it should. Write a share, such as WarmUp(steps=0.1)."
+        )
+    if isinstance(kept, EMA) and not kept.warmup and steps * (1 - kept.decay) < _SPANS:
+        return (
+            f"average: EMA(decay={kept.decay}) spans {1 / (1 - kept.decay):.0f} steps and the run"
+            f" has {steps}, so that the first weights stay in it. Write EMA(warmup=True)."
+        )
+    return None
 
 
 def _where_raised(err: Exception) -> str:

@@ -7,8 +7,7 @@ from typing import Any, Literal
 
 from ..core.errors import UsageError
 from ..core.spec import parse
-from ..data import Schema, augmentation, default_augment, domain_of
-from ..data import check_plausible as check_augment
+from ..data import Schema, suited_augment
 from ..optim import linear_scaling
 from ..optim import schedule as check_schedule
 from ..tasks import ModelChoice, Source, optimizer_spec, rate_of
@@ -126,6 +125,8 @@ def _loss_extras(given: Mapping[str, Any], old: Settings | None) -> dict[str, An
     names = ("penalty", "teacher", "distill")
     values = {} if old is None else {name: getattr(old.loss, name) for name in names}
     values |= {name: str(given[name]) for name in names if given[name] is not None}
+    if values.get("teacher") == "none":
+        values |= {"teacher": None, "distill": None}
     if given["distill"] is not None and values.get("teacher") is None:
         raise UsageError(
             f"train: `teacher` must name a finished run to learn from by {given['distill']}; got"
@@ -163,7 +164,7 @@ def _optimization(
         values["epochs"] = given["epochs"] or 2
     values["optimizer"] = _optimizer(given, values, old)
     values["schedule"] = str(check_schedule(values["schedule"]))
-    values["augment"] = _augment(values["augment"], schema)
+    values["augment"] = suited_augment(values["augment"], schema)
     average(values.get("average", "none"))
     values["device"] = pick_device(values["device"])
     return OptimizationSettings(**values)
@@ -186,17 +187,6 @@ def _optimizer(given: Mapping[str, Any], values: Mapping[str, Any], old: Setting
         raise UsageError(f"train: `lr_for_batch` must be at least 1; got {meant}.")
     whole = values["batch_size"] * values.get("accumulate", 1) * values.get("workers", 1)
     return str(optimizer_spec(spec, linear_scaling(rate_of(spec), whole, meant)))
-
-
-def _augment(text: str, schema: Schema) -> str:
-    """Give the augmentation, refused where images would no longer be what they are."""
-    images = len(schema.input_shape) == 3
-    if text == "auto":
-        return default_augment(domain_of(schema), min(schema.input_shape[1:])) if images else "none"
-    chain = augmentation(text)
-    if chain is not None and images:
-        check_augment(chain, domain_of(schema), channels=schema.input_shape[0])
-    return text
 
 
 def _mode(metric: str, recipe: Recipe) -> Literal["min", "max"]:

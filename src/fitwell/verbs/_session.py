@@ -17,7 +17,7 @@ from torch import nn
 from ..core.errors import RunError, UsageError, unknown_name
 from ..core.records import machine
 from ..data import Batches, Examples, Splits, augmentation, memory_budget
-from ..optim import schedule, watching
+from ..optim import follow, schedule, watching
 from ..tasks import ModelChoice, SupervisedTask, make_optimizer
 from ..tasks import pick_device as pick_device
 from ..train import (
@@ -42,7 +42,7 @@ from ..train import (
     resume,
     tiny_batch_note,
 )
-from ._checks import check_augment, explained_fit, try_batch
+from ._checks import check_augment, explained_fit, short_run_note, try_batch
 from ._goal import goal
 from ._measure import measure
 from ._recording import Recording
@@ -107,9 +107,12 @@ class Session:
             trainer = self.trainer(tried.model, chosen, (), None)
             try_batch(tried.model, trainer.objective, next(iter(few)))
             measured = trainer.evaluate(self.batches(two, len(two)))
+            if trainer.schedule is not None:
+                follow(trainer.schedule, [{"train": {}, "valid": measured}])
         if best.metric not in measured:
             raise unknown_name("train", "metric", best.metric, measured)
         self._say(tiny_batch_note(tried.model, chosen.batch_size))
+        self._say(short_run_note(chosen, len(self.splits.train)))
 
     def _say(self, note: str | None) -> None:
         if note and not self.quiet and self.world.leads:

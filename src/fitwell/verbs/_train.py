@@ -135,16 +135,16 @@ def train(  # one parameter per option of the command line, on purpose in one pl
         model: Such as `CNN(widths=(32, 64))`, or `file.py:Name` for your own module.
         weights: A run, or a file of weights, to start from; what does not fit, such as a last
             layer for other classes, starts anew and is named.
-        freeze: Parameters that keep their first weights, such as `features.*`.
+        freeze: Parameters that keep their first weights, such as `body.features`.
         loss: Such as `CrossEntropy(label_smoothing=0.1)` or `Focal(gamma=2)`.
         metric: Metric of the validation part that the best epoch is chosen by.
         penalty: What is added to the loss for large weights, such as `L1(0.0001)` or `L2(0.01)`.
-        teacher: A finished run whose answers the model learns besides the targets.
+        teacher: A finished run whose answers the model learns besides the targets, or `none`.
         distill: How it learns them, such as `Distillation(temperature=4, share=0.9)`.
         optimizer: Such as `AdamW(lr=0.001, weight_decay=0.05)`, `LAMB()`, or
-            `Lookahead(optimizer=AdamW(lr=0.001), k=5)`; `fitwell list optim` names all.
+            `Lookahead(optimizer=AdamW(lr=0.001), k=5)`; see `fitwell list methods optim`.
         lr: Learning rate, in place of the optimizer's own; `auto` tries rates from tiny to large
-            and takes the one at which the loss falls fastest.
+            and takes where the loss falls fastest, or a tenth of where it stops if that is less.
         lr_for_batch: Batch size that the rate is meant for; it is multiplied by how much larger
             the batches of all processes together are.
         layer_decay: Rate of each layer over that of the layer after it, such as 0.8, so that

@@ -9,7 +9,7 @@ from typing import Any, Self, final
 from torch import Tensor, nn
 
 from ..core.errors import UsageError
-from ..data import Batches, Chain, augmentation
+from ..data import Batches, Chain, augmentation, suited_augment
 from ..report import Paired, pair_answers
 from ..train import Combine, Objective, Run, check_views, outputs_of, outputs_of_views
 from ..train import evaluate as measure
@@ -100,7 +100,8 @@ class Views:
                 f" taken as it is; got {combine}."
             )
         optimization = run.settings.optimization
-        chain = augmentation(optimization.augment if augment is None else augment)
+        text = optimization.augment if augment is None else suited_augment(augment, run.schema)
+        chain = augmentation(text)
         if chain is None or all(step.mixes for step in chain.steps):
             raise UsageError(
                 f"{owner}: `augment` must name how views differ; the run was trained with"

@@ -22,6 +22,7 @@ from ._mix import Mixup as Mixup
 from ._plausible import check_plausible as check_plausible
 from ._plausible import default_augment as default_augment
 from ._plausible import domain_of as domain_of
+from ._plausible import suited_augment as suited_augment
 from ._policies import RandAugment as RandAugment
 from ._policies import TrivialAugment as TrivialAugment
 from ._tones import AutoContrast as AutoContrast

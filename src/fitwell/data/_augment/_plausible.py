@@ -9,7 +9,7 @@ from ...core.errors import UsageError
 from .._builtin_catalog import DOMAINS
 from .._builtin_source import Domain
 from .._examples import Schema
-from ._chain import Chain
+from ._chain import Chain, augmentation
 from ._color import Brightness, ColorJitter, Contrast, Grayscale, Hue, Saturation
 from ._copies import Flip, VerticalFlip
 from ._policies import RandAugment, TrivialAugment
@@ -33,6 +33,40 @@ def domain_of(schema: Schema) -> Domain:
         schema: Of the data set.
     """
     return DOMAINS.get(str(schema.source.get("builtin")), "unknown")
+
+
+def suited_augment(text: str, schema: Schema) -> str:
+    """Give an augmentation's text if it suits a data set; ``auto`` is what suits most of its kind.
+
+    Args:
+        text: The printed form, ``auto`` or ``none``.
+        schema: Of the data set.
+
+    Raises:
+        UnknownName: There is no augmentation of that name.
+        UsageError: An augmentation does not suit the pictures.
+    """
+    images = len(schema.input_shape) == 3
+    side = min(schema.input_shape[1:], default=0)
+    if text == "auto":
+        return default_augment(domain_of(schema), side) if images else "none"
+    chain = augmentation(text)
+    if chain is not None and images:
+        check_plausible(chain, domain_of(schema), schema.input_shape[0])
+        for step in chain.steps:
+            _check_room(step, side)
+    return text
+
+
+def _check_room(step: Augmentation | Mixing, side: int) -> None:
+    """Refuse what moves a picture out of itself, or covers all of it."""
+    for name in ("padding", "size"):
+        value = getattr(step, name, 0)
+        if isinstance(value, int) and value >= side:
+            raise UsageError(
+                f"augment: {type(step).__name__} `{name}` must be below the side of the pictures,"
+                f" {side}; got {value}, and nothing would be left of some. Use {max(1, side // 8)}."
+            )
 
 
 def check_plausible(chain: Chain, domain: Domain, channels: int = 3) -> None:
