@@ -84,7 +84,7 @@ def recipes(names: Sequence[str], history: bool = False) -> Callable[[Path], str
                 number(record.get("parameters")),
                 number(record.get("epochs")),
                 f"{record['seconds'] / _MINUTE:.3g}",
-                number(record["result"]["train"]["accuracy"]),
+                number(record["result"].get("train", {}).get("accuracy")),
                 number(record["result"]["test"]["accuracy"]),
             ]
             for record in found

@@ -3,10 +3,10 @@
 Where only the JPEG copy of the images is at hand, the run says so in its data card.
 """
 
-from recording import reproduce
+from recording import record_views, reproduce
 
 if __name__ == "__main__":
-    reproduce(
+    run = reproduce(
         "cifar10_resnet20",
         source="cifar10",
         model="ResNet20()",
@@ -21,3 +21,5 @@ if __name__ == "__main__":
         checkpoint_seconds=60,
         seed=0,
     )
+    mirrored = {"views": 1, "augment": "Flip(p=1.0)", "plain_weight": 0.5}
+    record_views(run, "cifar10_resnet20 and its mirror image", **mirrored)

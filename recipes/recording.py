@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,30 @@ from fitwell.core.records import append_record
 from fitwell.train import Run
 
 RECORDS = Path(__file__).parent.parent / "records" / "recipes.jsonl"
+
+
+def record_views(run: Run, name: str, **settings: Any) -> None:
+    """Measure a run with views at test time and record the result.
+
+    Args:
+        run: The run.
+        name: Of the result.
+        settings: Arguments of `fitwell.evaluate`: views, augment, plain_weight.
+    """
+    begun = time.perf_counter()
+    measured = fitwell.evaluate(run, **settings)
+    append_record(
+        RECORDS,
+        what=name,
+        method=f"fitwell evaluate {run.folder.name} {settings}",
+        result={part: gain.scores for part, gain in measured.views.items()},
+        seeds=[run.settings.optimization.seed],
+        seconds=time.perf_counter() - begun,
+        threads=int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)),
+        data=run.manifest["data"]["how"],
+        fingerprint=run.manifest["data"]["fingerprint"],
+    )
+    print(measured)
 
 
 def options() -> argparse.Namespace:

@@ -69,6 +69,7 @@ def test_the_settings_of_a_recipe_make_a_run(
     monkeypatch.syspath_prepend(str(FOLDER))
     recording = load("recording")
     monkeypatch.setattr(recording, "reproduce", lambda name, **given: asked.update({name: given}))
+    monkeypatch.setattr(recording, "record_views", lambda run, name, **given: None)
     monkeypatch.setitem(sys.modules, "recording", recording)
     monkeypatch.setattr(sys, "argv", [f"{name}.py"])
     path = FOLDER / f"{name}.py"
