@@ -185,6 +185,34 @@ def contests(name: str) -> Callable[[Path], str]:
     return block
 
 
+def races(name: str, other: str) -> Callable[[Path], str]:
+    """Make a block of the contests within the newest record, a line per contest.
+
+    Args:
+        name: Of the file, without ending.
+        other: The contestant besides fitwell.
+    """
+
+    def block(records: Path) -> str:
+        parts = []
+        for record in newest(records, name):
+            lines = [
+                [
+                    race["method"],
+                    number(1000 * race["fitwell"]["median"]),
+                    number(race[other]["ratio"]),
+                    " to ".join(number(race[other]["interval"][end]) for end in ("low", "high")),
+                ]
+                for race in ({**row, **row["contestants"]} for row in record["result"].values())
+            ]
+            parts += [f"{record['what'].capitalize()}, {machine(record)}:"]
+            parts += [table(("", "fitwell, ms", f"{other} over fitwell", "range"), lines)]
+            parts += [conditions(record)]
+        return "\n\n".join(parts)
+
+    return block
+
+
 def claims(start: str) -> Callable[[Path], str]:
     """Make a block of what recipes found for each way that they compare.
 
@@ -249,7 +277,7 @@ BLOCKS: Mapping[str, Callable[[Path], str]] = {
     "plan": whole("plan"),
     "options": whole("options"),
     "optim": contests("optim"),
-    "augment": whole("augment"),
+    "augment": races("augment", "kornia"),
     "normalization": claims("normalization"),
     "finetune": claims("finetune"),
     "swap": claims("swap"),

@@ -494,7 +494,10 @@ TYPES: dict[str, tuple[Callable[[], Any], str, list[str]]] = {
         ["meta device", "to_empty"],
     ),
     "parameter of a distribution": (
-        lambda: torch.distributions.Normal(torch.tensor(np.nan), torch.tensor(1.0)),
+        # The compiler of torch turns the checks of distributions off for the whole process.
+        lambda: torch.distributions.Normal(
+            torch.tensor(np.nan), torch.tensor(1.0), validate_args=True
+        ),
         "not-finite",
         ["first_nonfinite"],
     ),

@@ -31,7 +31,16 @@ def fitwell(*words: str, folder: Path) -> subprocess.Popen[bytes]:
 def start(run: str, folder: Path) -> subprocess.Popen[bytes]:
     return fitwell(
         *("train", "digits", "--run", run, "--model", "MLP(hidden=(32,), dropout=0.2)"),
-        *("--epochs", "8", "--batch-size", "64", "--ema-decay", "0.9", "--accumulate", "2"),
+        *(
+            "--epochs",
+            "8",
+            "--batch-size",
+            "64",
+            "--average",
+            "EMA(decay=0.9)",
+            "--accumulate",
+            "2",
+        ),
         *("--log-every", "1", "--checkpoint-seconds", "0"),
         folder=folder,
     )

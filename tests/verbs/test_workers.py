@@ -95,7 +95,7 @@ def test_fed_05_processes_together_train_as_one_on_the_whole_batches(tmp_path: P
 @pytest.mark.slow
 def test_a_killed_process_ends_all_and_the_run_goes_on_to_the_same_curve(tmp_path: Path) -> None:
     often = ("--log-every", "1", "--checkpoint-seconds", "0", "--workers", "2", "--accumulate", "2")
-    dropout = ("--model", "MLP(hidden=(32,), dropout=0.2)", "--ema-decay", "0.9")
+    dropout = ("--model", "MLP(hidden=(32,), dropout=0.2)", "--average", "EMA(decay=0.9)")
     whole, killed = (
         start(*train(tmp_path / name, *often, *dropout)) for name in ("whole", "killed")
     )

@@ -12,6 +12,7 @@ from torch import Tensor
 from ...core.errors import UsageError
 from ._base import Number, State, Transform, mix_, over
 from ._moments import Mean, MeanSquare, Moment, Surprise
+from ._one_pass import both_moments
 
 
 @final
@@ -60,8 +61,7 @@ class Ratio(Transform):
         self, g: Tensor, state: State, x: Tensor, step: int | Tensor, out: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None, Number]:
         """Give top, root and what makes both free of bias."""
-        top, of_top = (g, 1.0) if self.top is None else self.top.moment(g, state, x, step)
-        square, of_square = self.bottom.moment(g, state, x, step, out)
+        top, of_top, square, of_square = both_moments(self.top, self.bottom, g, state, x, step, out)
         bias = of_square**0.5
         return top, torch.sqrt(square, out=out).add_(over(self.eps, g) * bias), bias / of_top
 
@@ -144,8 +144,7 @@ class Bounded(Transform):
         self, g: Tensor, state: State, x: Tensor, step: int | Tensor, out: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None, Number]:
         """Give top, bounded root and rate: bounds on rate / root are bounds on the root."""
-        top, of_top = self.top.moment(g, state, x, step)
-        square, of_square = self.bottom.moment(g, state, x, step, out)
+        top, of_top, square, of_square = both_moments(self.top, self.bottom, g, state, x, step, out)
         rate = self.lr * of_square**0.5 / of_top
         time = self.gamma * over(step, g)
         if not isinstance(rate, Tensor) and rate == 0:  # below both bounds, whatever the root
