@@ -263,7 +263,7 @@ def _manifest(members: Sequence[Run], target: Path) -> dict[str, Any]:
         "averaged_from": origin,
         "versions": versions(),
         "command": shlex.join(words),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "created": datetime.now(UTC).isoformat(timespec="milliseconds"),
     }
 
 

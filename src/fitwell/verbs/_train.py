@@ -270,7 +270,7 @@ def _session(given: dict[str, Any], world: World) -> Session:
         "data": _data_card(data),
         "versions": versions(),
         "command": _command({**given, "workers": world.size if world.size > 1 else None}),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "created": datetime.now(UTC).isoformat(timespec="milliseconds"),
     }
     session = Session(
         run=Run(_folder(given["run"], data), manifest),
