@@ -15,6 +15,9 @@ from .errors import RunError, UsageError
 from .spec import Spec, parse
 
 RUN_FILE = "run.json"
+LOWER_IS_BETTER = frozenset({"loss", "mse", "rmse", "mae", "error", "nll", "ece", "brier"})
+"""Metrics, by name, of which less is better; of all others more is."""
+
 _MAIN_METRICS = ("accuracy", "mse", "mae", "loss")
 
 

@@ -12,7 +12,18 @@ from ._kit import Bounded, Chain, Decay, MaxMeanSquare, Mean, MeanSquare, Moment
 
 
 class _Bounded(Chunked):
-    def __init__(self, params: ParamsT, settings: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        final_lr: float = 0.1,
+        gamma: float = 1e-3,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        settings = {"lr": lr, "betas": betas, "final_lr": final_lr, "gamma": gamma}
+        settings |= {"eps": eps, "weight_decay": weight_decay}
         check_settings(type(self).__name__, settings)
         super().__init__(params, settings)
 
@@ -65,28 +76,6 @@ class AdaBound(_Bounded):
     Checked against: the authors' update written out, 200 steps.
     """
 
-    def __init__(
-        self,
-        params: ParamsT,
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        final_lr: float = 0.1,
-        gamma: float = 1e-3,
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-    ) -> None:
-        super().__init__(
-            params,
-            {
-                "lr": lr,
-                "betas": betas,
-                "final_lr": final_lr,
-                "gamma": gamma,
-                "eps": eps,
-                "weight_decay": weight_decay,
-            },
-        )
-
     def _rule(self, group: dict[str, Any]) -> Transform:
         return self._with(MeanSquare(beta=group["betas"][1]), group)
 
@@ -113,28 +102,6 @@ class AMSBound(_Bounded):
     Reduces to: AMSGrad as `gamma` goes to 0.
     Checked against: the authors' update written out, 200 steps.
     """
-
-    def __init__(
-        self,
-        params: ParamsT,
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        final_lr: float = 0.1,
-        gamma: float = 1e-3,
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-    ) -> None:
-        super().__init__(
-            params,
-            {
-                "lr": lr,
-                "betas": betas,
-                "final_lr": final_lr,
-                "gamma": gamma,
-                "eps": eps,
-                "weight_decay": weight_decay,
-            },
-        )
 
     def _rule(self, group: dict[str, Any]) -> Transform:
         return self._with(MaxMeanSquare(beta=group["betas"][1]), group)

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, Final, final
 
 from ..core.errors import UsageError
+from ..core.runs import LOWER_IS_BETTER
 from ._numbers import metric_text, plain
 from ._paired import Paired, compare_pairs
-from ._records import LOWER_IS_BETTER, Part, Records, mapping, read_records
+from ._records import Part, Records, mapping, read_records
 from ._sections import interval
 
 PARTS: Final[tuple[tuple[Part, str], ...]] = (

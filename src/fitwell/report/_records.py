@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, Final, Literal, final
 
 from ..core.errors import RunError
+from ..core.runs import LOWER_IS_BETTER
 
 FORMAT: Final = 1
 """Newest ``format`` of ``run.json`` that these pages understand."""
 
-LOWER_IS_BETTER: Final = frozenset({"loss", "mse", "rmse", "mae", "error", "nll", "ece", "brier"})
 _HEADLINES: Final = ("accuracy", "r2", "rmse", "mae", "mse", "loss")
 
 Part = Literal["train", "valid", "test"]

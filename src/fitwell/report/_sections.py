@@ -9,10 +9,11 @@ from types import SimpleNamespace
 from typing import Any, final
 
 from ..core.intervals import wilson_interval
+from ..core.runs import LOWER_IS_BETTER
 from ._figures import Line, curves
 from ._numbers import count, metric_label, metric_text, percent, short
 from ._rate_range import rate_range
-from ._records import LOWER_IS_BETTER, Part, Records, mapping, number, numbers, sequence
+from ._records import Part, Records, mapping, number, numbers, sequence
 from ._significance import rmse_interval
 from ._templates import figure
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, final
 
-from ..core.runs import RunFiles
+from ..core.runs import LOWER_IS_BETTER, RunFiles
 from ._files import Tail, objects, read_bytes, read_object
 
 MOST_POINTS: Final = 2000
@@ -19,7 +19,6 @@ MOST_POINTS: Final = 2000
 _SPARK_POINTS: Final = 48
 _SILENT_SECONDS: Final = 120.0
 _LONGEST_TEXT: Final = 300
-_LOWER_IS_BETTER: Final = frozenset({"loss", "mse", "rmse", "mae", "error"})
 
 
 @final
@@ -151,7 +150,7 @@ class Seen:
         metric = self._metric or self._chosen(valid)
         final_value = number(valid.get(metric or ""))
         mode = self._run.get("best_mode")
-        lower = mode == "min" if mode in ("min", "max") else metric in _LOWER_IS_BETTER
+        lower = mode == "min" if mode in ("min", "max") else metric in LOWER_IS_BETTER
         lower = lower or metric is None
         best = min if lower else max
         if final_value is None and self._values:

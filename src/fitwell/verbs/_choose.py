@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from ..core.errors import UsageError
+from ..core.runs import LOWER_IS_BETTER
 from ..core.spec import parse
 from ..data import Schema, suited_augment
 from ..optim import linear_scaling
@@ -192,4 +193,4 @@ def _optimizer(given: Mapping[str, Any], values: Mapping[str, Any], old: Setting
 def _mode(metric: str, recipe: Recipe) -> Literal["min", "max"]:
     if metric == recipe.metric:
         return recipe.mode
-    return "min" if metric in ("loss", "mse", "rmse", "mae", "error") else "max"
+    return "min" if metric in LOWER_IS_BETTER else "max"

@@ -127,7 +127,8 @@ def _working_rate(session: Session) -> tuple[dict[str, Any], dict[str, Any]]:
     model = session.build_model()
     session.start(model)
     optimizer = make_optimizer(chosen.optimizer, model, chosen.layer_decay)
-    share = float(optimizer.param_groups[0]["lr"]) / rate_of(chosen.optimizer)
+    before = rate_of(chosen.optimizer)
+    share = float(optimizer.param_groups[0]["lr"]) / before if before else 1.0
     found = lr_range_test(
         model,
         session.objective(),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, final
 
 from ...core.errors import UsageError
+from ...core.runs import LOWER_IS_BETTER
 from ._base import Schedule, check_choice, check_count, check_number
 from ._warm import WarmUp
 
@@ -103,9 +104,6 @@ class Plateau:
         return value < best - self.threshold
 
 
-_LESS_IS_BETTER = frozenset({"loss", "mse", "rmse", "mae", "error", "nll", "ece", "brier"})
-
-
 def watching(schedule: Schedule, metric: str, mode: Literal["min", "max"]) -> Schedule:
     """Let a schedule that follows a metric, and names none, follow this one.
 
@@ -148,7 +146,7 @@ def follow(schedule: Schedule, epochs: Sequence[Mapping[str, Any]]) -> Schedule:
     while isinstance(watcher, WarmUp):
         watcher = watcher.then
     name = getattr(watcher, "metric", None) or "loss"
-    better = getattr(watcher, "mode", None) or ("min" if name in _LESS_IS_BETTER else "max")
+    better = getattr(watcher, "mode", None) or ("min" if name in LOWER_IS_BETTER else "max")
     followed: Schedule = told.given([_value(epoch, name) for epoch in epochs], better)
     return followed
 
