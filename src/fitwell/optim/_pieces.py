@@ -226,19 +226,13 @@ class Slices(Piece):
 
 def _take(x: Tensor, grad: Tensor, scratch: Tensor, state: State, turn: Turn) -> None:
     """Take the step of one tensor or slice."""
-    g, rate = grad, -turn.rate
+    g = grad
     out: Tensor | None = scratch
     if turn.factor is not None:
         g, out = torch.mul(grad, turn.factor, out=scratch), None
     elif not turn.rule.spares_g:
         g, out = scratch.copy_(grad), None
-    top, bottom, scale = turn.rule.quotient(g, state, x, turn.step, out)
-    if turn.left != 1:
-        x.mul_(turn.left)
-    if bottom is None:
-        x.add_(top, alpha=rate * float(scale))
-    else:
-        x.addcdiv_(top, bottom, value=rate * float(scale))
+    turn.rule.descend(x, g, state, turn.step, turn.rate, turn.left, out)
 
 
 def _in_order(p: Tensor) -> Tensor:

@@ -88,6 +88,35 @@ class Transform(ABC):
         """
         return self.apply(g, state, x, step), None, 1.0
 
+    def descend(
+        self,
+        x: Tensor,
+        g: Tensor,
+        state: State,
+        step: int | Tensor,
+        rate: float,
+        left: float = 1.0,
+        out: Tensor | None = None,
+    ) -> None:
+        """Take the direction, times a rate, off a parameter.
+
+        Args:
+            x: The parameter, changed in place.
+            g: As for `quotient`.
+            state: As for `apply`.
+            step: As for `apply`.
+            rate: What the direction is multiplied by.
+            left: What the parameter is multiplied by before.
+            out: As for `quotient`.
+        """
+        top, bottom, factor = self.quotient(g, state, x, step, out)
+        if left != 1:
+            x.mul_(left)
+        if bottom is None:
+            x.sub_(top, alpha=rate * float(factor))
+        else:
+            x.addcdiv_(top, bottom, value=-rate * float(factor))
+
 
 class Joint(Transform):
     """A part that needs all gradients at once, to multiply them by one factor."""
@@ -300,6 +329,23 @@ class Chain(Transform):
         last = len(self.parts) - 1
         _settle(self._through(last, g, state, x, step), g)
         return self.parts[last].quotient(g, self._own(last, state), x, step, out)
+
+    def descend(
+        self,
+        x: Tensor,
+        g: Tensor,
+        state: State,
+        step: int | Tensor,
+        rate: float,
+        left: float = 1.0,
+        out: Tensor | None = None,
+    ) -> None:
+        """Apply the parts in turn, and have the last one change the parameter."""
+        if not self.parts:
+            return super().descend(x, g, state, step, rate, left, out)
+        last = len(self.parts) - 1
+        _settle(self._through(last, g, state, x, step), g)
+        return self.parts[last].descend(x, g, self._own(last, state), step, rate, left, out)
 
     def _through(
         self, count: int, g: Tensor, state: State, x: Tensor, step: int | Tensor

@@ -72,22 +72,22 @@ class Moment(Transform):
             out: Memory of the shape of `g` to work in, not `g` itself; None takes new memory.
         """
 
+    def divisor(self, step: int | Tensor, x: Tensor) -> Number:
+        """Give what the raw moment is to be divided by: 1 - βᵗ if it began with zeros.
+
+        Args:
+            step: Counts from 1.
+            x: A tensor of the shape of the moment.
+        """
+        beta = getattr(self, "beta", None)
+        return (
+            1 - power(beta, step, x) if beta is not None and getattr(self, "debias", False) else 1.0
+        )
+
     def apply(self, g: Tensor, state: State, x: Tensor, step: int | Tensor) -> Tensor:
         """Give the moment."""
         raw, divisor = self.moment(g, state, x, step)
         return torch.div(raw, divisor, out=g)
-
-
-def debias(beta: Number, step: int | Tensor, x: Tensor, wanted: bool) -> Number:
-    """Give what a mean that began with zeros is to be divided by, 1 - βᵗ.
-
-    Args:
-        beta: Share of the mean that is kept per step.
-        step: Counts from 1.
-        x: A tensor of the shape of the mean.
-        wanted: Whether to do it; else 1.
-    """
-    return 1 - power(beta, step, x) if wanted else 1.0
 
 
 @final
@@ -116,7 +116,7 @@ class Mean(Moment):
         """Take in a gradient."""
         mean: Tensor = state["exp_avg"]
         mix_(mean, g, over(self.beta, g))
-        return mean, debias(self.beta, step, g, self.debias)
+        return mean, self.divisor(step, g)
 
 
 @final
@@ -143,7 +143,11 @@ class SumOfSquares(Moment):
         """Take in a gradient."""
         total: Tensor = state["sum"]
         total.addcmul_(g, g)
-        return total, over(step, g) if self.mean else 1.0
+        return total, self.divisor(step, g)
+
+    def divisor(self, step: int | Tensor, x: Tensor) -> Number:
+        """Give the count of steps, or 1."""
+        return over(step, x) if self.mean else 1.0
 
 
 @final
@@ -182,7 +186,7 @@ class MeanSquare(Moment):
         if self.centered:
             mean = mix_(state["grad_avg"], g, beta)
             square = torch.addcmul(square, mean, mean, value=-1)
-        return square, debias(self.beta, step, g, self.debias)
+        return square, self.divisor(step, g)
 
 
 @final
@@ -213,7 +217,7 @@ class MaxMeanSquare(Moment):
         square = mix_square_(state["exp_avg_sq"], g, over(self.beta, g))
         largest: Tensor = state["max_exp_avg_sq"]
         torch.maximum(largest, square, out=largest)
-        return largest, debias(self.beta, step, g, self.debias)
+        return largest, self.divisor(step, g)
 
 
 @final
@@ -257,7 +261,7 @@ class SignedSquare(Moment):
             moved.sub_(sign.mul_(g).mul_(g).mul_(1 - beta))
         else:
             moved.addcmul_(sign.mul_(g), g, value=beta - 1)
-        return moved, debias(self.beta, step, g, self.debias)
+        return moved, self.divisor(step, g)
 
 
 @final
@@ -290,4 +294,4 @@ class Surprise(Moment):
         """Take in a gradient, after the mean has."""
         distance = torch.sub(g, state["exp_avg"], out=out)
         square = mix_square_(state["exp_avg_var"], distance, over(self.beta, g))
-        return square.add_(self.eps), debias(self.beta, step, g, self.debias)
+        return square.add_(self.eps), self.divisor(step, g)

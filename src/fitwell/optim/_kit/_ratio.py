@@ -12,7 +12,7 @@ from torch import Tensor
 from ...core.errors import UsageError
 from ._base import Number, State, Transform, mix_, over
 from ._moments import Mean, MeanSquare, Moment, Surprise
-from ._one_pass import both_moments
+from ._one_pass import descend_at_once
 
 
 @final
@@ -61,13 +61,42 @@ class Ratio(Transform):
         self, g: Tensor, state: State, x: Tensor, step: int | Tensor, out: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None, Number]:
         """Give top, root and what makes both free of bias."""
-        top, of_top, square, of_square = both_moments(self.top, self.bottom, g, state, x, step, out)
+        top, of_top, square, of_square = _moments(self.top, self.bottom, g, state, x, step, out)
         bias = of_square**0.5
         return top, torch.sqrt(square, out=out).add_(over(self.eps, g) * bias), bias / of_top
+
+    def descend(
+        self,
+        x: Tensor,
+        g: Tensor,
+        state: State,
+        step: int | Tensor,
+        rate: float,
+        left: float = 1.0,
+        out: Tensor | None = None,
+    ) -> None:
+        """Take the direction off a parameter, at once where it can be."""
+        moments = self.top, self.bottom
+        if not descend_at_once(*moments, x, g, state, step, rate, left, self.eps, out):
+            super().descend(x, g, state, step, rate, left, out)
 
     def apply(self, g: Tensor, state: State, x: Tensor, step: int | Tensor) -> Tensor:
         """Divide."""
         return _together(self.quotient(g, state, x, step), g)
+
+
+def _moments(
+    top: Moment | None,
+    bottom: Moment,
+    g: Tensor,
+    state: State,
+    x: Tensor,
+    step: int | Tensor,
+    out: Tensor | None,
+) -> tuple[Tensor, Number, Tensor, Number]:
+    """Take in a gradient; give both raw moments, each with the number to divide it by."""
+    mean, of_top = (g, 1.0) if top is None else top.moment(g, state, x, step)
+    return mean, of_top, *bottom.moment(g, state, x, step, out)
 
 
 def _together(quotient: tuple[Tensor, Tensor | None, Number], g: Tensor) -> Tensor:
@@ -144,14 +173,40 @@ class Bounded(Transform):
         self, g: Tensor, state: State, x: Tensor, step: int | Tensor, out: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None, Number]:
         """Give top, bounded root and rate: bounds on rate / root are bounds on the root."""
-        top, of_top, square, of_square = both_moments(self.top, self.bottom, g, state, x, step, out)
+        top, of_top, square, of_square = _moments(self.top, self.bottom, g, state, x, step, out)
         rate = self.lr * of_square**0.5 / of_top
-        time = self.gamma * over(step, g)
         if not isinstance(rate, Tensor) and rate == 0:  # below both bounds, whatever the root
+            time = self.gamma * over(step, g)
             return top, None, self.final_lr * time / (time + 1)
-        least = _divided(rate * time, self.final_lr * (time + 1))
-        most = _divided(rate * (time + 1), self.final_lr * time)
+        least, most = self._bounds(rate, step, g)
         return top, torch.sqrt(square, out=out).add_(self.eps).clamp_(least, most), rate
+
+    def _bounds(self, rate: Number, step: int | Tensor, g: Tensor) -> tuple[Any, Any]:
+        time = self.gamma * over(step, g)
+        least = _divided(rate * time, self.final_lr * (time + 1))
+        return least, _divided(rate * (time + 1), self.final_lr * time)
+
+    def descend(
+        self,
+        x: Tensor,
+        g: Tensor,
+        state: State,
+        step: int | Tensor,
+        rate: float,
+        left: float = 1.0,
+        out: Tensor | None = None,
+    ) -> None:
+        """Take the bounded direction off a parameter, at once where it can be."""
+        of_top = self.top.divisor(step, g)
+        root = self.bottom.divisor(step, g) ** 0.5
+        if not isinstance(root, Tensor) and self.lr:
+            least, most = self._bounds(self.lr * root / of_top, step, g)
+            bounds = least - self.eps, most - self.eps
+            moments = self.top, self.bottom
+            eps = self.eps / root
+            if descend_at_once(*moments, x, g, state, step, rate * self.lr, left, eps, out, bounds):
+                return
+        super().descend(x, g, state, step, rate, left, out)
 
     def apply(self, g: Tensor, state: State, x: Tensor, step: int | Tensor) -> Tensor:
         """Divide within bounds."""
