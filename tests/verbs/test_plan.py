@@ -19,7 +19,7 @@ import fitwell
 from fitwell.cli import main
 from fitwell.core.errors import UsageError
 from fitwell.train import Run, World
-from fitwell.verbs import _plan, _train
+from fitwell.verbs import _plan
 from fitwell.verbs._plan import Costs, plan_session
 from fitwell.verbs._session import Session
 
@@ -38,7 +38,7 @@ def made(monkeypatch: pytest.MonkeyPatch, folder: Path, **changes: Any) -> Sessi
         raise Caught
 
     with monkeypatch.context() as patch:
-        patch.setattr(_train.Session, "check", check)
+        patch.setattr(Session, "check", check)
         with pytest.raises(Caught):
             fitwell.train("digits", **{**QUICK, "run": folder, **changes})
     return caught[0]

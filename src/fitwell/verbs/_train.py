@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from ..core.errors import UsageError
-from ..core.records import versions
-from ..core.runs import is_run
-from ..data import DecodingProgress, OnBadRow
-from ..tasks import ModelChoice, Source, open_source
-from ..tasks import smoke as make_smaller
-from ..train import Precision, Run, World, bring_back, check_copy, joined
-from ._checks import check_same_data, check_same_settings
-from ._choose import data_of, settings_of
-from ._data_card import write_data_card
+from ..data import OnBadRow
+from ..tasks import ModelChoice
+from ..train import Precision, Run, joined
 from ._open_run import open_run
 from ._plan import plan_session
-from ._recording import Recording
-from ._session import Session
-from ._tune import tuned
+from ._prepare import begin, command, prepare, run_folder
 from ._workers import launch, must_launch
 
 Split = Literal["auto", "random", "stratified", "grouped", "by_time", "given"]
@@ -221,7 +211,7 @@ def train(  # one parameter per option of the command line, on purpose in one pl
     if must_launch(workers):
         return _launched(given, workers or 1)
     with joined() as world:
-        session = _session(given, world)
+        session = prepare(given, world)
         if plan:
             took = time.perf_counter() - started
             planned: Any = plan_session(
@@ -231,80 +221,10 @@ def train(  # one parameter per option of the command line, on purpose in one pl
                 startup_seconds=took,
             )
             return planned  # type: ignore[no-any-return]  # who asks for a plan gets one
-        begun = Run(session.run.folder, world.by_leader(lambda: _begin(session, resume)))
+        begun = Run(session.run.folder, world.by_leader(lambda: begin(session, resume)))
         begun.task = session.task
         begun.own_model = session.choice if session.run.settings.model.own else None
         return replace(session, run=begun).finish(report, predict, sample)
-
-
-def _session(given: dict[str, Any], world: World) -> Session:
-    """Read the data and settle everything, writing nothing."""
-    if given["resume"] and given["run"] is None:
-        raise UsageError(
-            "train: `run` must name the folder that `resume` goes on with; got None. Add --run"
-            " FOLDER."
-        )
-    if given["copy_to"] is not None:
-        given = {**given, "copy_to": str(Path(given["copy_to"]).resolve())}
-    recording = Recording(**{name: given[name] for name in Recording.__dataclass_fields__})
-    if given["resume"] and recording.copy_to is not None:
-        copy, folder = recording.copy_to, given["run"]
-        world.by_leader(lambda: bring_back(copy, folder))
-    before = given["run"] if given["resume"] and is_run(given["run"]) else given["like"]
-    old = None if before is None else Run.open(before).settings
-    source, path, reader = data_of(given, old)
-    told = None if given["quiet"] or not world.leads else DecodingProgress()
-    data = world.after_leader(lambda: open_source(source, path, reader, progress=told))
-    if given["smoke"] or (old is not None and old.loss.smoke):
-        data = replace(data, splits=make_smaller(data.splits))
-    batch_size = None if given["batch_size"] == "auto" else given["batch_size"]
-    resolved = {**given, "workers": world.size, "batch_size": batch_size}
-    settings, choice, mode = settings_of(resolved, data, old)
-    manifest = {
-        "task": data.task.name,
-        "settings": settings.to_dict(),
-        "best_mode": mode,
-        "recording": asdict(recording),
-        "schema": data.splits.schema.to_dict(),
-        "scaling": data.task.fit_scaling(data.splits.schema, data.splits.train),
-        "data": _data_card(data),
-        "versions": versions(),
-        "command": _command({**given, "workers": world.size if world.size > 1 else None}),
-        "created": datetime.now(UTC).isoformat(timespec="milliseconds"),
-    }
-    session = Session(
-        run=Run(_folder(given["run"], data), manifest),
-        task=data.task,
-        splits=data.splits,
-        choice=choice,
-        max_minutes=given["max_minutes"],
-        quiet=given["quiet"],
-        world=world,
-    )
-    session.check()
-    if recording.copy_to is not None and not given["plan"]:
-        if not Path(recording.copy_to).parent.is_dir():
-            raise UsageError(
-                "train: `copy_to` must lie in a folder that is there; got"
-                f" {recording.copy_to}. Mount the drive, or make the folder."
-            )
-        check_copy(session.run.folder, recording.copy_to)
-    return tuned(session, given)
-
-
-def _begin(session: Session, resume: bool) -> dict[str, Any]:
-    """Make the run's folder, or find in it the run to go on with; give its manifest."""
-    folder, settings = session.run.folder, session.run.settings
-    if not resume or not is_run(folder):
-        created = Run.create(folder, session.run.manifest)
-        created.save_split(session.splits)
-        write_data_card(created, session.splits)
-        return created.manifest
-    opened = Run.open(folder)
-    check_same_settings(opened, settings)
-    check_same_data(opened, session.splits)
-    recording = session.run.manifest["recording"]  # written when training starts, under the lock
-    return {**opened.manifest, "settings": settings.to_dict(), "recording": recording}
 
 
 def _launched(given: Mapping[str, Any], workers: int) -> Run:
@@ -315,70 +235,10 @@ def _launched(given: Mapping[str, Any], workers: int) -> Run:
                 f"train: `workers` must be 1 when `{name}` is an object of this process; got"
                 f" {workers}. Start your script with torchrun instead."
             )
-    folder = _folder(given["run"], given["path"] or given["source"] or given["like"])
-    words = shlex.split(_command({**given, "workers": None}))
+    folder = run_folder(given["run"], given["path"] or given["source"] or given["like"])
+    words = shlex.split(command("train", {**given, "workers": None}))
     words += ["--run", str(folder), *(["--resume"] if given["resume"] else [])]
     for name in ("predict", "sample"):
         words += [f"--{name}", str(given[name])] if given[name] is not None else []
     launch(words[1:], workers, folder)
     return open_run(folder)
-
-
-def _data_card(data: Source) -> dict[str, Any]:
-    parts = data.splits.parts()
-    card: dict[str, Any] = {
-        "source": data.path or data.name,
-        "fingerprint": data.splits.fingerprint,
-        "how": data.splits.how,
-        "counts": {name: len(part) for name, part in parts.items()},
-    }
-    if data.splits.schema.target_kind == "class":
-        size = data.splits.schema.num_classes
-        card["balance"] = {
-            name: part.targets.bincount(minlength=size).tolist()
-            for name, part in parts.items()
-            if part.targets is not None
-        }
-    return card
-
-
-def _folder(run: str | Path | None, source: Source | str | Path) -> Path:
-    if run is not None:
-        return Path(run)
-    if isinstance(source, Source):
-        source = source.path or source.name
-    place = Path(source)
-    name = place.resolve().stem if place.exists() else re.sub("[:/]", "-", str(source))
-    base = Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    folder, number = base, 2
-    while folder.exists():
-        folder, number = base.with_name(f"{base.name}-{number}"), number + 1
-    return folder
-
-
-def _command(given: Mapping[str, Any]) -> str:
-    """Give the command line that does the same, as far as its arguments can be typed."""
-    words = ["fitwell", "train"]
-    words += [
-        str(given[name]) for name in ("source", "path") if isinstance(given[name], (str, Path))
-    ]
-    for name, value in given.items():
-        if name in _NOT_REPEATED or value == _DEFAULTS[name]:
-            continue
-        option = f"--{name.replace('_', '-')}"
-        if isinstance(value, bool):
-            words.append(option if value else f"--no-{name.replace('_', '-')}")
-        elif isinstance(value, (list, tuple)):
-            words += [option, *map(str, value)]
-        elif isinstance(value, (str, int, float, Path)):
-            words += [option, str(value)]
-    return shlex.join(words)
-
-
-_NOT_REPEATED = (
-    *("source", "path", "run", "resume", "predict", "sample"),
-    *("plan", "probe_seconds", "session_hours"),
-)
-_DEFAULTS: Mapping[str, Any] = {
-    name: None for name in train.__code__.co_varnames[: train.__code__.co_posonlyargcount]
-} | dict(train.__kwdefaults__ or {})

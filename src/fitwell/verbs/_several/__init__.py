@@ -1,0 +1,1 @@
+"""Verbs that train several models together: the members of a group are ordinary runs."""
