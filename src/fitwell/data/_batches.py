@@ -184,6 +184,15 @@ class Batches:
                 else:
                     yield self._share(number, inputs, placed)
 
+    def next_order(self) -> Tensor:
+        """Begin an epoch and give its order, for who gathers the examples of several at once.
+
+        The epoch counts as iterated: the next one, or an iteration, goes on after it.
+        """
+        order = self._permutation() if self.shuffle else torch.arange(len(self.examples))
+        self._epoch_start = self._order.get_state()
+        return order
+
     def _share(self, number: int, inputs: Tensor, targets: Tensor | None) -> Share:
         """Give a process's part of a batch, with draws that depend on its place alone."""
         self._noise.manual_seed(self._draw + 1_000_003 * number + 7_919 * self.shard.rank)

@@ -54,6 +54,9 @@ from ._passes import Precision as Precision
 from ._passes import autocast as autocast
 from ._range_test import RateRange as RateRange
 from ._range_test import lr_range_test as lr_range_test
+from ._population import Choice as Choice
+from ._population import Member as Member
+from ._population import Population as Population
 from ._recompute import recompute_activations as recompute_activations
 from ._replicas import ALONE as ALONE
 from ._replicas import Replicas as Replicas

@@ -183,7 +183,7 @@ class Session:
         observers = self._observers(best) if self.world.leads else ()
         trainer = self.trainer(model, chosen, observers, replicas)
         self._restore(trainer, train, best)
-        self._record(status="running", error=None, machine=self._machine())
+        self._record(status="running", error=None, machine=self.machine())
         with _stoppable(trainer, patient=self.world.size > 1) as interrupted:
             trainer.fit(
                 train,
@@ -345,7 +345,7 @@ class Session:
         if self.world.leads:
             self.run.rewind(step or 0)
 
-    def _machine(self) -> dict[str, Any]:
+    def machine(self) -> dict[str, Any]:
         """Describe what the run trains on, since the last bits of its numbers depend on it."""
         threads = torch.get_num_threads()
         return {**machine(), "device": self._device, "threads": threads}

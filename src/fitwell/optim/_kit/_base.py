@@ -98,16 +98,12 @@ class Transform(ABC):
         left: float = 1.0,
         out: Tensor | None = None,
     ) -> None:
-        """Take the direction, times a rate, off a parameter.
+        """Take the direction, times a rate, off a parameter; the rest is as for `quotient`.
 
         Args:
             x: The parameter, changed in place.
-            g: As for `quotient`.
-            state: As for `apply`.
-            step: As for `apply`.
             rate: What the direction is multiplied by.
             left: What the parameter is multiplied by before.
-            out: As for `quotient`.
         """
         top, bottom, factor = self.quotient(g, state, x, step, out)
         if left != 1:

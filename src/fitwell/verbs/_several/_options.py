@@ -17,7 +17,7 @@ LENT = (
     *("target", "target_kind", "labels", "id_column", "ignore", "image_size", "channels"),
     *("valid", "test", "valid_path", "test_path", "split", "split_by", "split_seed", "on_bad_row"),
     *("model", "weights", "loss", "metric", "penalty", "optimizer", "lr", "schedule", "augment"),
-    *("epochs", "max_steps", "batch_size", "patience", "grad_clip_norm", "precision", "device"),
+    *("epochs", "batch_size", "patience", "grad_clip_norm", "precision", "device"),
     *("seed", "smoke"),
 )
 """What a verb that trains several models takes over from `train`, unless it has its own."""

@@ -6,16 +6,22 @@ its own, so that all verbs that take a run take it too.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, final
 
+import torch
+
+from ...core.errors import UsageError
 from ...data import Splits
 from ...tasks import Source
-from ...train import Run
+from ...train import EarlyStopping, Member, Population, Run
+from .._measure import measure
 from .._prepare import begin, defaults, prepare, read_data
 from .._session import Session
+from ._bar import Bar
 
 
 class Progress(Protocol):
@@ -129,17 +135,134 @@ def sessions(
 def train_together(
     members: Sequence[Session], *, watch: Watch | None = None, quiet: bool = False
 ) -> list[Run]:
-    """Train the members and measure each; give their runs.
+    """Train the members side by side and measure each; give their runs.
+
+    Those that are finished already stay as they are. One whose loss became infinite ends as
+    failed, and the others go on.
 
     Args:
         members: From `sessions`.
         watch: Called after each epoch of all members that still train.
         quiet: Show no progress.
+
+    Raises:
+        KeyboardInterrupt: The user stopped it; what is not finished starts anew next time.
     """
-    del watch, quiet
-    runs = []
-    for session in members:
-        run = Run(session.run.folder, begin(session, resume=True))
-        run.task = session.task
-        runs.append(replace(session, run=run).execute())
+    runs = [_begun(session) for session in members]
+    waiting = [
+        (replace(session, run=run), run)
+        for session, run in zip(members, runs, strict=True)
+        if run.status != "finished"
+    ]
+    with contextlib.ExitStack() as held:
+        for _, run in waiting:
+            held.enter_context(run.locked())
+        trainings = [_Training(session) for session, _ in waiting]
+        if trainings:
+            _fit(trainings, watch, quiet)
     return runs
+
+
+def _begun(session: Session) -> Run:
+    run = Run(session.run.folder, begin(session, resume=True))
+    run.task = session.task
+    run.own_model = session.choice if session.run.settings.model.own else None
+    return run
+
+
+@final
+class _Training:
+    """A session as a member of a population."""
+
+    def __init__(self, session: Session) -> None:
+        run, chosen = session.run, session.run.settings.optimization
+        _check(session)
+        self.session, self.run = session, run
+        torch.manual_seed(chosen.seed)
+        model = session.build_model()
+        session.start(model)
+        mode = run.manifest["best_mode"]
+        self.best = EarlyStopping(run.settings.loss.metric, mode, chosen.patience)
+        run.rewind(0)
+        trainer = session.trainer(model, chosen, (), None)
+        self.member = Member(
+            model=model,
+            objective=trainer.objective,
+            optimizer=trainer.optimizer,
+            train=session.batches(session.splits.train, chosen.batch_size, training=True),
+            valid=session.batches(session.splits.valid, max(chosen.batch_size, 256)),
+            epochs=chosen.epochs or 1,
+            schedule=trainer.schedule,
+            grad_clip_norm=chosen.grad_clip_norm,
+            precision=chosen.precision,
+            seed=torch.get_rng_state(),
+            observers=[_EpochLog(run), self.best],
+        )
+        run.update(status="running", error=None, machine=session.machine())
+
+    def finish(self) -> None:
+        """Keep the best weights, and measure them."""
+        stopped = self.member.history.stopped
+        if stopped is not None and stopped.startswith("the loss became"):
+            self.run.update(status="failed", error=f"TrainingError: {stopped}")
+            return
+        self.best.restore(self.member)  # type: ignore[arg-type]  # it has what is asked for
+        self.run.save_model(self.member.model.state_dict())
+        session = self.session
+        measure(self.run, session.task, session.splits, self.member, self.best.best_epoch)
+        self.run.update(status="finished", stopped=stopped)
+
+
+_ALONE = {
+    "max_steps": None,
+    "accumulate": 1,
+    "average": "none",
+    "compiled": False,
+    "unfreeze_every": None,
+    "recompute": False,
+}
+"""Settings that only a training of its own can have, and their values for members."""
+
+
+def _check(session: Session) -> None:
+    chosen = session.run.settings.optimization
+    for name, usual in _ALONE.items():
+        if getattr(chosen, name) != usual:
+            raise UsageError(
+                f"{session.run.folder}: `{name}` must be {usual} where several models are trained"
+                f" together; got {getattr(chosen, name)}. Use fitwell train for it."
+            )
+
+
+@final
+class _EpochLog:
+    """Write the metrics of every epoch to ``metrics.jsonl``."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def on_epoch(self, member: Member) -> None:
+        """Write the epoch."""
+        self._run.append({"kind": "epoch", **member.history.epochs[-1]})
+
+
+def _fit(trainings: Sequence[_Training], watch: Watch | None, quiet: bool) -> None:
+    population = Population([training.member for training in trainings])
+    bar = Bar(quiet)
+
+    def after_epoch(progress: Population) -> None:
+        if watch is not None:
+            watch(progress)
+        bar.show(progress)
+
+    try:
+        population.fit(after_epoch)
+        for training in trainings:
+            training.finish()
+    except BaseException as err:
+        for training in trainings:
+            if training.run.status == "running":
+                training.run.update(status="stopped", stopped=f"stopped by {type(err).__name__}")
+        raise
+    finally:
+        bar.close()

@@ -1,0 +1,434 @@
+"""Layers of K models as one layer, for a model that sees the examples of all members at once.
+
+The batch of a stack holds the examples of all members, so that whatever treats each example alone
+(activations, pooling, reshapes, whole forward methods) works as it is. Only what has parameters,
+statistics or noise is exchanged. Where there are convolutions the member runs fastest along the
+batch: (B · K, C, ...) is then, without a copy, (B, K · C, ...), a convolution with K groups.
+
+Axes: B batch of each member, K members, C O channels, F features.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ... import nn as models
+
+Way = Literal["grouped", "gathered", "each"]
+
+
+@final
+class Fold:
+    """How examples of K members lie in one batch.
+
+    Args:
+        size: K.
+        inner: Whether the member runs fastest, else the example.
+    """
+
+    def __init__(self, size: int, inner: bool) -> None:
+        self.size, self.inner = size, inner
+
+    def join(self, parts: Sequence[Tensor]) -> Tensor:
+        """Make one batch of the members' batches.
+
+        Args:
+            parts: K of (B, ...).
+        """
+        return (
+            torch.stack(list(parts), dim=1).flatten(0, 1) if self.inner else torch.cat(list(parts))
+        )
+
+    def open(self, x: Tensor) -> Tensor:
+        """Give (K, B, ...), a view.
+
+        Args:
+            x: A batch of all.
+        """
+        if self.inner:
+            return x.reshape(-1, self.size, *x.shape[1:]).transpose(0, 1)
+        return x.reshape(self.size, -1, *x.shape[1:])
+
+    def close(self, x: Tensor) -> Tensor:
+        """Give a batch of all.
+
+        Args:
+            x: (K, B, ...).
+        """
+        return (x.transpose(0, 1) if self.inner else x).flatten(0, 1)
+
+    def wide(self, x: Tensor) -> Tensor:
+        """Give (B, K · C, ...), a view where the member runs fastest.
+
+        Args:
+            x: A batch of all, (·, C, ...).
+        """
+        if self.inner:
+            return x.reshape(-1, self.size * x.shape[1], *x.shape[2:])
+        return self.open(x).transpose(0, 1).flatten(1, 2)
+
+    def narrow(self, x: Tensor) -> Tensor:
+        """Undo `wide`.
+
+        Args:
+            x: (B, K · C, ...).
+        """
+        parts = x.reshape(len(x), self.size, -1, *x.shape[2:])
+        return parts.flatten(0, 1) if self.inner else parts.transpose(0, 1).flatten(0, 1)
+
+    def spread(self, values: Tensor, x: Tensor) -> Tensor:
+        """Give values of the members in a shape that meets the batch of all, opened.
+
+        Args:
+            values: (K, C) or (K,).
+            x: A batch of all, (·, C, ...).
+        """
+        trailing = x.ndim - values.ndim
+        return values.view(self.size, 1, *values.shape[1:], *[1] * trailing)
+
+
+class _Stacked(nn.Module):
+    """A layer of all members; its parameters are leaves that belong to the rows."""
+
+    def __init__(self, layers: Sequence[Any], fold: Fold, leaves: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.fold = fold
+        self.one: Any = copy.copy(layers[0])  # for its settings
+        self.leaves = dict(leaves)
+
+
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Multiply matrices of K members, and add the biases (K, O)."""
+    if bias is None:
+        return torch.bmm(x, weight)
+    return torch.baddbmm(bias.unsqueeze(1), x, weight)
+
+
+class _AddedProduct(torch.autograd.Function):
+    """A product whose weight gradients are added where they are kept, with no pass of their own."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.leaves = weight, bias
+        return _product(x, weight.transpose(1, 2), bias)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, None, None]:
+        (grad,), (x,), (weight, bias) = grads, ctx.saved_tensors, ctx.leaves
+        if weight.requires_grad:
+            weight.grad.baddbmm_(grad.transpose(1, 2), x)
+        if bias is not None and bias.requires_grad:
+            bias.grad += grad.sum(1)
+        return torch.bmm(grad, weight) if ctx.needs_input_grad[0] else None, None, None
+
+
+class _Linear(_Stacked):
+    def forward(self, x: Tensor) -> Tensor:
+        opened = self.fold.open(x)
+        flat = opened if opened.ndim == 3 else opened.flatten(1, -2)
+        weight, bias = self.leaves["weight"], self.leaves.get("bias")
+        if weight.dtype == x.dtype and not torch.is_autocast_enabled(x.device.type):
+            apply: Callable[..., Tensor] = _AddedProduct.apply
+            y = apply(flat, weight, bias)
+        else:
+            y = _product(flat, weight.transpose(1, 2), bias)
+        return self.fold.close(y if opened.ndim == 3 else y.reshape(*opened.shape[:-1], -1))
+
+
+_CONVOLUTIONS: Mapping[type, Callable[..., Tensor]] = {
+    nn.Conv1d: F.conv1d,
+    nn.Conv2d: F.conv2d,
+    nn.Conv3d: F.conv3d,
+}
+
+
+class _Conv(_Stacked):
+    """A convolution of all members, done in the way that is fastest for the sizes at hand."""
+
+    def __init__(self, layers: Sequence[Any], fold: Fold, leaves: Mapping[str, Tensor]) -> None:
+        super().__init__(layers, fold, leaves)
+        self.conv = _CONVOLUTIONS[type(layers[0])]
+        self.way: Way = "grouped"
+
+    def ways(self, x: Tensor) -> list[Way]:
+        """Give the ways that are possible for an input.
+
+        Args:
+            x: A batch of all.
+        """
+        one = self.one
+        gathers = x.ndim == 4 and not x.requires_grad and one.groups == 1
+        small = one.in_channels * one.kernel_size[0] * one.kernel_size[-1] <= 128
+        plain = one.dilation == (1, 1) and not isinstance(one.padding, str)
+        ways: list[Way] = ["grouped", "each"]
+        return [*ways, "gathered"] if gathers and small and plain else ways
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = getattr(self, f"_{self.way}")(x)
+        return result
+
+    def _settings(self) -> tuple[Any, Any, Any]:
+        return self.one.stride, self.one.padding, self.one.dilation
+
+    def _grouped(self, x: Tensor) -> Tensor:
+        weight, bias = self.leaves["weight"].flatten(0, 1), self.leaves.get("bias")
+        bias = None if bias is None else bias.flatten()
+        groups = self.fold.size * self.one.groups
+        return self.fold.narrow(
+            self.conv(self.fold.wide(x), weight, bias, *self._settings(), groups)
+        )
+
+    def _each(self, x: Tensor) -> Tensor:
+        weights, bias = self.leaves["weight"].unbind(), self.leaves.get("bias")
+        biases = [None] * len(weights) if bias is None else bias.unbind()
+        parts = zip(self.fold.open(x).unbind(), weights, biases, strict=True)
+        return self.fold.close(
+            torch.stack(
+                [self.conv(p, w, b, *self._settings(), self.one.groups) for p, w, b in parts]
+            )
+        )
+
+    def _gathered(self, x: Tensor) -> Tensor:
+        """Write every patch out as a row, then multiply matrices; inputs need no gradient."""
+        (up, left), (down, right) = self.one.padding, self.one.stride
+        high, wide = self.one.kernel_size
+        with torch.no_grad():
+            opened = F.pad(self.fold.open(x), (left, left, up, up))
+            patches = opened.unfold(3, high, down).unfold(4, wide, right)  # K B C H W h w
+            height, width = patches.shape[3:5]
+            rows = patches.permute(0, 1, 3, 4, 2, 5, 6).flatten(4).flatten(1, 3)
+        weight, bias = self.leaves["weight"].flatten(2).transpose(1, 2), self.leaves.get("bias")
+        y = _product(rows, weight, bias)
+        return self.fold.close(y.reshape(len(y), -1, height, width, y.shape[2]).movedim(-1, 2))
+
+
+class _BatchNorm(_Stacked):
+    """Batch normalization, which sees K times as many channels."""
+
+    def __init__(self, layers: Sequence[Any], fold: Fold, leaves: Mapping[str, Tensor]) -> None:
+        super().__init__(layers, fold, leaves)
+        self.members: Any = layers
+        self.tracked = self.one.running_mean is not None
+        if self.tracked:
+            self.mean = torch.cat([norm.running_mean for norm in self.members])
+            self.var = torch.cat([norm.running_var for norm in self.members])
+            self.count = torch.stack([norm.num_batches_tracked for norm in self.members])
+            for k, norm in enumerate(self.members):  # views, so that members know what is measured
+                norm.running_mean = self.mean.view(fold.size, -1)[k]
+                norm.running_var = self.var.view(fold.size, -1)[k]
+                norm.num_batches_tracked = self.count[k]
+
+    def release(self) -> None:
+        """Give the members statistics of their own."""
+        if self.tracked:
+            for norm in self.members:
+                norm.running_mean = norm.running_mean.clone()
+                norm.running_var = norm.running_var.clone()
+                norm.num_batches_tracked = norm.num_batches_tracked.clone()
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and self.tracked:
+            self.count += 1
+        weight, bias = self.leaves.get("weight"), self.leaves.get("bias")
+        y = F.batch_norm(
+            self.fold.wide(x),
+            self.mean if self.tracked else None,
+            self.var if self.tracked else None,
+            None if weight is None else weight.flatten(),
+            None if bias is None else bias.flatten(),
+            self.training or not self.tracked,
+            self.one.momentum,
+            self.one.eps,
+        )
+        return self.fold.narrow(y)
+
+
+class _GroupNorm(_Stacked):
+    def forward(self, x: Tensor) -> Tensor:
+        groups = self.fold.size * self.one.num_groups
+        weight, bias = self.leaves.get("weight"), self.leaves.get("bias")
+        y = F.group_norm(
+            self.fold.wide(x),
+            groups,
+            None if weight is None else weight.flatten(),
+            None if bias is None else bias.flatten(),
+            self.one.eps,
+        )
+        return self.fold.narrow(y)
+
+
+class _LayerNorm(_Stacked):
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.fold.open(F.layer_norm(x, self.one.normalized_shape, eps=self.one.eps))
+        for name, leaf in self.leaves.items():
+            shaped = leaf.view(self.fold.size, *[1] * (y.ndim - leaf.ndim), *leaf.shape[1:])
+            y = y * shaped if name == "weight" else y + shaped
+        return self.fold.close(y)
+
+
+class _Embedding(_Stacked):
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.leaves["weight"]
+        first = torch.arange(self.fold.size, device=x.device) * weight.shape[1]
+        places = self.fold.open(x) + first.view(-1, *[1] * x.ndim)
+        return self.fold.close(F.embedding(places, weight.flatten(0, 1)))
+
+
+class _Scale(_Stacked):
+    """`Normalize` and `Unscale`: statistics that every member has of its own."""
+
+    def __init__(self, layers: Sequence[Any], fold: Fold, leaves: Mapping[str, Tensor]) -> None:
+        super().__init__(layers, fold, leaves)
+        self.mean = torch.stack([layer.mean for layer in layers])
+        self.std = torch.stack([layer.std for layer in layers])
+        self.removes = isinstance(layers[0], models.Unscale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.removes:
+            x = x.squeeze(1) if x.ndim == 2 and x.shape[1] == 1 else x
+            opened = self.fold.open(x)
+            shape = (-1, *[1] * (opened.ndim - 1))
+            return self.fold.close(opened * self.std.view(shape) + self.mean.view(shape))
+        mean, std = self.fold.spread(self.mean, x), self.fold.spread(self.std, x)
+        return self.fold.close((self.fold.open(x) - mean) / std)
+
+
+class _Dropout(_Stacked):
+    """Dropout with a probability and a stream of noise for every member."""
+
+    def __init__(self, layers: Sequence[Any], fold: Fold, noise: Sequence[torch.Generator]) -> None:
+        super().__init__(layers, fold, {})
+        self.kept = [1 - layer.p for layer in layers]
+        self.noise = list(noise)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        opened = self.fold.open(x)
+        mask = torch.empty(opened.shape, dtype=x.dtype, device=x.device)
+        for part, kept, noise in zip(mask.unbind(), self.kept, self.noise, strict=True):
+            if kept == 1:
+                part.fill_(1)
+            elif kept == 0:
+                part.fill_(0)
+            else:
+                part.bernoulli_(kept, generator=noise).div_(kept)
+        return self.fold.close(opened * mask)
+
+
+class _Each(nn.Module):
+    """Whatever has no stacked form: the members' own modules, one after the other."""
+
+    def __init__(
+        self, layers: Sequence[nn.Module], fold: Fold, noise: Sequence[torch.Generator]
+    ) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(layers)
+        self.fold = fold
+        self.noise = list(noise)
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = self.fold.open(x).unbind()
+        outputs = []
+        for part, module, noise in zip(parts, self.members, self.noise, strict=True):
+            with own_noise(noise):
+                outputs.append(module(part))
+        return self.fold.close(torch.stack(outputs))
+
+
+class own_noise:
+    """Let torch draw from a generator's stream, and the generator go on from where that ended."""
+
+    def __init__(self, generator: torch.Generator) -> None:
+        self._generator = generator
+
+    def __enter__(self) -> None:
+        self._before = torch.get_rng_state()
+        torch.set_rng_state(self._generator.get_state())
+
+    def __exit__(self, *_: object) -> None:
+        self._generator.set_state(torch.get_rng_state())
+        torch.set_rng_state(self._before)
+
+
+Make = Callable[[Sequence[nn.Module], Fold, Mapping[str, Tensor]], nn.Module]
+_KINDS: Mapping[type, Make] = {
+    nn.Linear: _Linear,
+    nn.Conv1d: _Conv,
+    nn.Conv2d: _Conv,
+    nn.Conv3d: _Conv,
+    nn.BatchNorm1d: _BatchNorm,
+    nn.BatchNorm2d: _BatchNorm,
+    nn.BatchNorm3d: _BatchNorm,
+    nn.GroupNorm: _GroupNorm,
+    nn.LayerNorm: _LayerNorm,
+    nn.Embedding: _Embedding,
+    models.Normalize: _Scale,
+    models.Unscale: _Scale,
+}
+_WITHOUT_OWN: tuple[str, ...] = (
+    *("activation", "pooling", "flatten", "padding", "linear", "upsampling", "pixelshuffle"),
+    *("container", "fold", "channelshuffle"),
+)
+_WIDE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+def stack(
+    roots: Sequence[nn.Module], leaves: Mapping[str, Tensor], noise: Sequence[torch.Generator]
+) -> tuple[nn.Module, Fold]:
+    """Make one module of K models: it takes the joined batch and gives the joined outputs.
+
+    Args:
+        roots: The models, of one architecture.
+        leaves: Their parameters by name, each (K, ...).
+        noise: The members' streams of random numbers.
+    """
+    inner = any(type(module) in _WIDE for module in roots[0].modules())
+    fold = Fold(len(roots), inner)
+    return _stacked(roots, "", fold, leaves, noise), fold
+
+
+def _stacked(
+    layers: Sequence[nn.Module],
+    name: str,
+    fold: Fold,
+    leaves: Mapping[str, Tensor],
+    noise: Sequence[torch.Generator],
+) -> nn.Module:
+    first: Any = layers[0]
+    if type(first) in _KINDS and _is_usual(first):
+        own = {n: leaves[f"{name}{n}"] for n, p in first.named_parameters() if p is not None}
+        return _KINDS[type(first)](layers, fold, own)
+    if type(first) is nn.Dropout and not first.inplace:
+        return _Dropout(layers, fold, noise)
+    if type(first) is models.ChannelsLast:
+        return nn.Identity()  # members lie side by side in the other layout
+    owns = bool(first._parameters or first._buffers)
+    if not owns and first._modules:
+        whole: Any = copy.copy(first)
+        whole._modules = dict(first._modules)
+        for child, module in first._modules.items():
+            if module is not None:
+                theirs = [layer.get_submodule(child) for layer in layers]
+                whole._modules[child] = _stacked(theirs, f"{name}{child}.", fold, leaves, noise)
+        return whole  # type: ignore[no-any-return]
+    known = type(first).__module__.removeprefix("torch.nn.modules.") in _WITHOUT_OWN
+    return copy.copy(first) if known and not owns else _Each(layers, fold, noise)
+
+
+def _is_usual(layer: Any) -> bool:
+    """Say whether a layer's settings are those that its stacked form covers."""
+    if isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
+        return layer.padding_mode == "zeros"
+    if isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)):
+        return layer.momentum is not None
+    if isinstance(layer, nn.Embedding):
+        return layer.padding_idx is None and layer.max_norm is None and not layer.sparse
+    return True
