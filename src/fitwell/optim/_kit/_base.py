@@ -98,16 +98,15 @@ class Transform(ABC):
         left: float = 1.0,
         out: Tensor | None = None,
     ) -> None:
-        """Take the direction, times a rate, off a parameter; the rest is as for `quotient`.
+        """Take the direction off a parameter; what is not named here is as for `quotient`.
 
         Args:
-            x: The parameter, changed in place.
+            x: Changed in place.
             rate: What the direction is multiplied by.
-            left: What the parameter is multiplied by before.
+            left: What `x` is multiplied by before.
         """
         top, bottom, factor = self.quotient(g, state, x, step, out)
-        if left != 1:
-            x.mul_(left)
+        x = x if left == 1 else x.mul_(left)
         if bottom is None:
             x.sub_(top, alpha=rate * float(factor))
         else:

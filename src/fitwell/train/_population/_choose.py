@@ -18,8 +18,9 @@ from ...core.errors import UsageError
 from .._memory import available_memory
 from .._objective import batch_length
 from .._state import random_state, restore_random
+from ._convolutions import Conv
 from ._feed import joined
-from ._layers import _Conv, own_noise
+from ._fold import own_noise
 from ._member import Member
 from ._stack import Alone, Stack, signature
 
@@ -86,10 +87,10 @@ def choose(members: Sequence[Member]) -> Choice:
     Args:
         members: That may be stacked by their signature.
     """
-    if len(members) == 1:
-        return Choice(1, reason="a single member")
     if signature(members[0]) is None:
         return Choice(1, reason="the objective or the optimizer needs each model alone")
+    if len(members) == 1:
+        return Choice(1, reason="a single member")
     with _as_before(members) as batches:
         (twin,) = _copied(members[:1])
         alone = Alone(twin)
@@ -217,7 +218,7 @@ def _close(one: Tensor, other: Tensor, share: float) -> bool:
 
 def _choose_ways(trial: Stack, batches: Sequence[Any], ways: dict[str, str]) -> None:
     """Let every convolution of a stack try its ways, one convolution after the other."""
-    convolutions = {n: m for n, m in trial.module.named_modules() if isinstance(m, _Conv)}
+    convolutions = {n: m for n, m in trial.module.named_modules() if isinstance(m, Conv)}
     if len(convolutions) == 0:
         return
     inputs: dict[str, Tensor] = {}
@@ -238,7 +239,7 @@ def _choose_ways(trial: Stack, batches: Sequence[Any], ways: dict[str, str]) -> 
         module.way = ways[name] = known[key]
 
 
-def _fastest_way(module: _Conv, x: Tensor) -> Any:
+def _fastest_way(module: Conv, x: Tensor) -> Any:
     leaves = [leaf for leaf in module.leaves.values() if leaf.requires_grad]
     wanted = [x, *leaves] if x.requires_grad else leaves
     took = {}

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ...data import Batches
 from .._objective import batch_length
-from ._layers import Fold
+from ._fold import Fold
 from ._member import Member
 
 _TOGETHER_BYTES = 512 * 2**20

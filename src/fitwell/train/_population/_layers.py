@@ -12,102 +12,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, final
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ... import nn as models
-
-Way = Literal["grouped", "gathered", "each"]
-
-
-@final
-class Fold:
-    """How examples of K members lie in one batch.
-
-    Args:
-        size: K.
-        inner: Whether the member runs fastest, else the example.
-    """
-
-    def __init__(self, size: int, inner: bool) -> None:
-        self.size, self.inner = size, inner
-
-    def join(self, parts: Sequence[Tensor]) -> Tensor:
-        """Make one batch of the members' batches.
-
-        Args:
-            parts: K of (B, ...).
-        """
-        return (
-            torch.stack(list(parts), dim=1).flatten(0, 1) if self.inner else torch.cat(list(parts))
-        )
-
-    def open(self, x: Tensor) -> Tensor:
-        """Give (K, B, ...), a view.
-
-        Args:
-            x: A batch of all.
-        """
-        if self.inner:
-            return x.reshape(-1, self.size, *x.shape[1:]).transpose(0, 1)
-        return x.reshape(self.size, -1, *x.shape[1:])
-
-    def close(self, x: Tensor) -> Tensor:
-        """Give a batch of all.
-
-        Args:
-            x: (K, B, ...).
-        """
-        return (x.transpose(0, 1) if self.inner else x).flatten(0, 1)
-
-    def wide(self, x: Tensor) -> Tensor:
-        """Give (B, K · C, ...), a view where the member runs fastest.
-
-        Args:
-            x: A batch of all, (·, C, ...).
-        """
-        if self.inner:
-            return x.reshape(-1, self.size * x.shape[1], *x.shape[2:])
-        return self.open(x).transpose(0, 1).flatten(1, 2)
-
-    def narrow(self, x: Tensor) -> Tensor:
-        """Undo `wide`.
-
-        Args:
-            x: (B, K · C, ...).
-        """
-        parts = x.reshape(len(x), self.size, -1, *x.shape[2:])
-        return parts.flatten(0, 1) if self.inner else parts.transpose(0, 1).flatten(0, 1)
-
-    def spread(self, values: Tensor, x: Tensor) -> Tensor:
-        """Give values of the members in a shape that meets the batch of all, opened.
-
-        Args:
-            values: (K, C) or (K,).
-            x: A batch of all, (·, C, ...).
-        """
-        trailing = x.ndim - values.ndim
-        return values.view(self.size, 1, *values.shape[1:], *[1] * trailing)
-
-
-class _Stacked(nn.Module):
-    """A layer of all members; its parameters are leaves that belong to the rows."""
-
-    def __init__(self, layers: Sequence[Any], fold: Fold, leaves: Mapping[str, Tensor]) -> None:
-        super().__init__()
-        self.fold = fold
-        self.one: Any = copy.copy(layers[0])  # for its settings
-        self.leaves = dict(leaves)
-
-
-def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Multiply matrices of K members, and add the biases (K, O)."""
-    if bias is None:
-        return torch.bmm(x, weight)
-    return torch.baddbmm(bias.unsqueeze(1), x, weight)
+from ._convolutions import Conv, Stacked, product
+from ._fold import Fold, own_noise
 
 
 class _AddedProduct(torch.autograd.Function):
@@ -117,7 +30,7 @@ class _AddedProduct(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x)
         ctx.leaves = weight, bias
-        return _product(x, weight.transpose(1, 2), bias)
+        return product(x, weight.transpose(1, 2), bias)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, None, None]:
@@ -129,7 +42,7 @@ class _AddedProduct(torch.autograd.Function):
         return torch.bmm(grad, weight) if ctx.needs_input_grad[0] else None, None, None
 
 
-class _Linear(_Stacked):
+class _Linear(Stacked):
     def forward(self, x: Tensor) -> Tensor:
         opened = self.fold.open(x)
         flat = opened if opened.ndim == 3 else opened.flatten(1, -2)
@@ -138,78 +51,11 @@ class _Linear(_Stacked):
             apply: Callable[..., Tensor] = _AddedProduct.apply
             y = apply(flat, weight, bias)
         else:
-            y = _product(flat, weight.transpose(1, 2), bias)
+            y = product(flat, weight.transpose(1, 2), bias)
         return self.fold.close(y if opened.ndim == 3 else y.reshape(*opened.shape[:-1], -1))
 
 
-_CONVOLUTIONS: Mapping[type, Callable[..., Tensor]] = {
-    nn.Conv1d: F.conv1d,
-    nn.Conv2d: F.conv2d,
-    nn.Conv3d: F.conv3d,
-}
-
-
-class _Conv(_Stacked):
-    """A convolution of all members, done in the way that is fastest for the sizes at hand."""
-
-    def __init__(self, layers: Sequence[Any], fold: Fold, leaves: Mapping[str, Tensor]) -> None:
-        super().__init__(layers, fold, leaves)
-        self.conv = _CONVOLUTIONS[type(layers[0])]
-        self.way: Way = "grouped"
-
-    def ways(self, x: Tensor) -> list[Way]:
-        """Give the ways that are possible for an input.
-
-        Args:
-            x: A batch of all.
-        """
-        one = self.one
-        gathers = x.ndim == 4 and not x.requires_grad and one.groups == 1
-        small = one.in_channels * one.kernel_size[0] * one.kernel_size[-1] <= 128
-        plain = one.dilation == (1, 1) and not isinstance(one.padding, str)
-        ways: list[Way] = ["grouped", "each"]
-        return [*ways, "gathered"] if gathers and small and plain else ways
-
-    def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = getattr(self, f"_{self.way}")(x)
-        return result
-
-    def _settings(self) -> tuple[Any, Any, Any]:
-        return self.one.stride, self.one.padding, self.one.dilation
-
-    def _grouped(self, x: Tensor) -> Tensor:
-        weight, bias = self.leaves["weight"].flatten(0, 1), self.leaves.get("bias")
-        bias = None if bias is None else bias.flatten()
-        groups = self.fold.size * self.one.groups
-        return self.fold.narrow(
-            self.conv(self.fold.wide(x), weight, bias, *self._settings(), groups)
-        )
-
-    def _each(self, x: Tensor) -> Tensor:
-        weights, bias = self.leaves["weight"].unbind(), self.leaves.get("bias")
-        biases = [None] * len(weights) if bias is None else bias.unbind()
-        parts = zip(self.fold.open(x).unbind(), weights, biases, strict=True)
-        return self.fold.close(
-            torch.stack(
-                [self.conv(p, w, b, *self._settings(), self.one.groups) for p, w, b in parts]
-            )
-        )
-
-    def _gathered(self, x: Tensor) -> Tensor:
-        """Write every patch out as a row, then multiply matrices; inputs need no gradient."""
-        (up, left), (down, right) = self.one.padding, self.one.stride
-        high, wide = self.one.kernel_size
-        with torch.no_grad():
-            opened = F.pad(self.fold.open(x), (left, left, up, up))
-            patches = opened.unfold(3, high, down).unfold(4, wide, right)  # K B C H W h w
-            height, width = patches.shape[3:5]
-            rows = patches.permute(0, 1, 3, 4, 2, 5, 6).flatten(4).flatten(1, 3)
-        weight, bias = self.leaves["weight"].flatten(2).transpose(1, 2), self.leaves.get("bias")
-        y = _product(rows, weight, bias)
-        return self.fold.close(y.reshape(len(y), -1, height, width, y.shape[2]).movedim(-1, 2))
-
-
-class _BatchNorm(_Stacked):
+class BatchNorm(Stacked):
     """Batch normalization, which sees K times as many channels."""
 
     def __init__(self, layers: Sequence[Any], fold: Fold, leaves: Mapping[str, Tensor]) -> None:
@@ -250,7 +96,7 @@ class _BatchNorm(_Stacked):
         return self.fold.narrow(y)
 
 
-class _GroupNorm(_Stacked):
+class _GroupNorm(Stacked):
     def forward(self, x: Tensor) -> Tensor:
         groups = self.fold.size * self.one.num_groups
         weight, bias = self.leaves.get("weight"), self.leaves.get("bias")
@@ -264,7 +110,7 @@ class _GroupNorm(_Stacked):
         return self.fold.narrow(y)
 
 
-class _LayerNorm(_Stacked):
+class _LayerNorm(Stacked):
     def forward(self, x: Tensor) -> Tensor:
         y = self.fold.open(F.layer_norm(x, self.one.normalized_shape, eps=self.one.eps))
         for name, leaf in self.leaves.items():
@@ -273,7 +119,7 @@ class _LayerNorm(_Stacked):
         return self.fold.close(y)
 
 
-class _Embedding(_Stacked):
+class _Embedding(Stacked):
     def forward(self, x: Tensor) -> Tensor:
         weight = self.leaves["weight"]
         first = torch.arange(self.fold.size, device=x.device) * weight.shape[1]
@@ -281,7 +127,7 @@ class _Embedding(_Stacked):
         return self.fold.close(F.embedding(places, weight.flatten(0, 1)))
 
 
-class _Scale(_Stacked):
+class _Scale(Stacked):
     """`Normalize` and `Unscale`: statistics that every member has of its own."""
 
     def __init__(self, layers: Sequence[Any], fold: Fold, leaves: Mapping[str, Tensor]) -> None:
@@ -300,7 +146,7 @@ class _Scale(_Stacked):
         return self.fold.close((self.fold.open(x) - mean) / std)
 
 
-class _Dropout(_Stacked):
+class _Dropout(Stacked):
     """Dropout with a probability and a stream of noise for every member."""
 
     def __init__(self, layers: Sequence[Any], fold: Fold, noise: Sequence[torch.Generator]) -> None:
@@ -343,30 +189,15 @@ class _Each(nn.Module):
         return self.fold.close(torch.stack(outputs))
 
 
-class own_noise:
-    """Let torch draw from a generator's stream, and the generator go on from where that ended."""
-
-    def __init__(self, generator: torch.Generator) -> None:
-        self._generator = generator
-
-    def __enter__(self) -> None:
-        self._before = torch.get_rng_state()
-        torch.set_rng_state(self._generator.get_state())
-
-    def __exit__(self, *_: object) -> None:
-        self._generator.set_state(torch.get_rng_state())
-        torch.set_rng_state(self._before)
-
-
 Make = Callable[[Sequence[nn.Module], Fold, Mapping[str, Tensor]], nn.Module]
 _KINDS: Mapping[type, Make] = {
     nn.Linear: _Linear,
-    nn.Conv1d: _Conv,
-    nn.Conv2d: _Conv,
-    nn.Conv3d: _Conv,
-    nn.BatchNorm1d: _BatchNorm,
-    nn.BatchNorm2d: _BatchNorm,
-    nn.BatchNorm3d: _BatchNorm,
+    nn.Conv1d: Conv,
+    nn.Conv2d: Conv,
+    nn.Conv3d: Conv,
+    nn.BatchNorm1d: BatchNorm,
+    nn.BatchNorm2d: BatchNorm,
+    nn.BatchNorm3d: BatchNorm,
     nn.GroupNorm: _GroupNorm,
     nn.LayerNorm: _LayerNorm,
     nn.Embedding: _Embedding,

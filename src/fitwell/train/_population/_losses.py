@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ... import losses
-from ._layers import Fold
+from ._fold import Fold
 
 PerMember = Callable[[Tensor, Tensor], Tensor]
 """Joined outputs (N, ...) and targets (N, ...) in, mean losses (K,) out."""
@@ -52,14 +52,14 @@ class _CrossEntropies:
     def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
         if outputs.ndim != 2:
             return self._general(outputs, targets)  # there are places after the classes
+        outputs = outputs.float() if outputs.dtype.itemsize < 4 else outputs
         share = None
         if self._smoothing is not None:
             size = len(outputs) // self._fold.size
             shares = self._smoothing.to(outputs).view(-1, 1).expand(-1, size)
             share = self._fold.close(shares)
         apply: Callable[..., Tensor] = _LogLoss.apply
-        each = apply(outputs.float() if outputs.dtype.itemsize < 4 else outputs, targets, share)
-        return self._fold.open(each).mean(1)
+        return self._fold.open(apply(outputs, targets, share)).mean(1)
 
 
 class _LogLoss(torch.autograd.Function):

@@ -159,6 +159,14 @@ class Rows:
             group["lr"] = member.base_rates[place] * member.factor()
         self._merged.step()
 
+    def tell_rates(self) -> None:
+        """Let the members' own optimizers know the rates of the step that was taken last."""
+        if self._merged is None:
+            return
+        for (first, place), group in zip(self._runs, self._merged.param_groups, strict=True):
+            for k in range(first, len(self.members)):
+                self.members[k].optimizer.param_groups[place]["lr"] = group["lr"]
+
     def _clip(self) -> None:
         limits = [m.grad_clip_norm for m in self.members]
         if all(limit is None for limit in limits):
@@ -176,8 +184,6 @@ class Rows:
         if self._merged is not None:
             for piece in self._pieces:
                 self._carry_out(self._merged, piece)
-            for member in self.members:
-                set_rates(member)
         for named, old in zip(self._named, self._old, strict=True):
             for p, own in zip(named.values(), old, strict=True):
                 own.copy_(p.data)

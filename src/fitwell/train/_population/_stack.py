@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from ...optim import frozen_statistics
 from .._objective import Measured, Supervised, WeightedMean, batch_length
 from .._passes import autocast, backward, take_step
+from ._convolutions import Conv
 from ._feed import Feed, Joined
-from ._layers import _BatchNorm, _Conv, own_noise, stack
+from ._fold import own_noise
+from ._layers import BatchNorm, stack
 from ._losses import per_member
 from ._member import Member
 from ._rows import Rows, set_rates
@@ -130,7 +132,7 @@ class Stack:
             ways: By the name of the convolution.
         """
         for name, module in self.module.named_modules():
-            if isinstance(module, _Conv) and name in ways:
+            if isinstance(module, Conv) and name in ways:
                 module.way = ways[name]
 
     def run_epoch(self) -> None:
@@ -140,6 +142,7 @@ class Stack:
         seconds = (time.perf_counter() - begun) / len(self.members)
         measured = self._measure()
         by_member = torch.stack(losses, dim=1).tolist()
+        self.rows.tell_rates()
         for k, member in enumerate(self.members):
             member.finish_epoch(by_member[k], [c[k] for c in counts], measured[k], seconds)
 
@@ -232,7 +235,7 @@ class Stack:
         """Give models and optimizers their own memory back."""
         self.rows.release()
         for module in self.module.modules():
-            if isinstance(module, _BatchNorm):
+            if isinstance(module, BatchNorm):
                 module.release()
 
 
