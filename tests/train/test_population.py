@@ -479,15 +479,29 @@ def test_a_stack_is_taken_only_where_it_is_faster() -> None:
     from fitwell.train import Choice
 
     members: list[Any] = [object() for _ in range(7)]
-    slow = Choice(1, {1: 1.0, 2: 1.5, 7: 1.2})
+    slow = Choice(1, {1: 1.0, 7: 1.2})
     assert [len(part) for part in slow.cut(members)] == [1] * 7
-    fast = Choice(5, {1: 1.0, 2: 1.5, 5: 0.2})
+    fast = Choice(5, {1: 1.0, 5: 0.2})
     assert [len(part) for part in fast.cut(members[:5])] == [5]
-    # Four and three are too few for the size that was faster.
-    assert [len(part) for part in fast.cut(members)] == [1] * 7
+    assert [len(part) for part in fast.cut(members)] == [4, 3]
     assert fast.speedup == pytest.approx(5)
-    small = Choice(4, {1: 1.0, 2: 0.5, 4: 0.2})
-    assert [len(part) for part in small.cut(members)] == [4, 3]
+    # Whether two are faster as a stack is not known from five, so it is tried again.
+    assert [fast.covers(count) for count in (5, 3, 2, 1)] == [True, True, False, True]
+
+
+def test_choosing_again_for_the_few_that_are_left() -> None:
+    members = [Member(**parts(k, MODELS["MLP"]), epochs=3) for k in range(6)]
+    sizes = []
+
+    def watch(population: Population) -> None:
+        sizes.append(len(population.active))
+        for number in range(4):
+            population.stop(number, "halved")
+
+    Population(members).fit(watch)
+    assert sizes == [6, 2, 0]
+    for k in (4, 5):
+        assert_equal(members[k], alone(parts(k, MODELS["MLP"]), 3))
 
 
 def test_a_population_of_one_is_a_trainer() -> None:

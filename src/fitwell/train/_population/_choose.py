@@ -7,7 +7,7 @@ import copy
 import functools
 import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, final
 
@@ -19,15 +19,17 @@ from .._memory import available_memory
 from .._objective import batch_length
 from .._state import random_state, restore_random
 from ._convolutions import Conv
-from ._feed import joined
+from ._feed import Joined, joined
 from ._fold import own_noise
 from ._member import Member
+from ._rows import ELEMENTWISE
 from ._stack import Alone, Stack, signature
 
 SHARE = 0.25
 """Share of the free memory that a stack may take."""
 
 _STEPS = 3
+_SOLITARY = "the objective or the optimizer needs each model alone"
 _CLEARLY = 1.05  # a stack that is less faster than this is not worth its trouble
 
 
@@ -58,24 +60,24 @@ class Choice:
             return f"one after the other ({self.reason or 'a stack is no faster'})"
         return f"stacks of up to {self.size}, {self.speedup:.1f} x one after the other"
 
+    def covers(self, count: int) -> bool:
+        """Say whether it is known what is fastest for so many members.
+
+        Args:
+            count: Members that are left.
+        """
+        tried = [size for size in self.seconds if size > 1]
+        return not tried or count >= min(tried) / 2 or count == 1
+
     def cut(self, members: Sequence[Member]) -> list[list[Member]]:
-        """Give the members by stack; what is left over trains alone if that is faster.
+        """Give the members by stack, all of about one size.
 
         Args:
             members: Of the architecture.
         """
-        size = self.size
-        count = -(-len(members) // size)
+        count = -(-len(members) // self.size)
         even = -(-len(members) // count)  # 21 members in stacks of 20 are 11 and 10
-        parts = [list(members[i : i + even]) for i in range(0, len(members), even)]
-        return [part for whole in parts for part in self._worth(whole)]
-
-    def _worth(self, part: list[Member]) -> list[list[Member]]:
-        known = [size for size in self.seconds if 1 < size <= len(part)]
-        insisted = not self.seconds and len(part) > 1
-        if insisted or (known and self.seconds[max(known)] * _CLEARLY < self.seconds[1]):
-            return [part]
-        return [[member] for member in part]
+        return [list(members[i : i + even]) for i in range(0, len(members), even)]
 
 
 def choose(members: Sequence[Member]) -> Choice:
@@ -88,24 +90,21 @@ def choose(members: Sequence[Member]) -> Choice:
         members: That may be stacked by their signature.
     """
     if signature(members[0]) is None:
-        return Choice(1, reason="the objective or the optimizer needs each model alone")
+        return Choice(1, reason=_SOLITARY)
     if len(members) == 1:
         return Choice(1, reason="a single member")
     with _as_before(members) as batches:
         (twin,) = _copied(members[:1])
-        alone = Alone(twin)
         twin.model.train()
-        seconds = {1: _time(lambda: alone.step(batches[0]), 4 * _STEPS)}
+        seconds = {1: _time(functools.partial(Alone(twin).step, batches[0]), 4 * _STEPS)}
         best, ways = 1, dict[str, str]()
         for size in _sizes(min(len(members), _fitting(members, batches[0]))):
-            tried = _tried(members[:size], batches, ways)
+            tried = _try(members[:size], batches[:size])
             if isinstance(tried, str):
                 return Choice(1, seconds, tried)
-            step = functools.partial(tried.step, joined(batches[:size], tried.fold))
-            took = _time(step, _STEPS)
-            seconds[size] = took / size
+            seconds[size] = tried[0] / size
             if seconds[size] * _CLEARLY < seconds[best]:
-                best = size
+                best, ways = size, tried[1]
     return Choice(best, seconds, "", ways)
 
 
@@ -119,48 +118,59 @@ def insist(members: Sequence[Member], size: int) -> Choice:
     Raises:
         UsageError: The members cannot be stacked.
     """
-    reason: str | Stack = "the objective or the optimizer needs each model alone"
-    ways: dict[str, str] = {}
+    tried: str | tuple[float, dict[str, str]] = _SOLITARY
     if signature(members[0]) is not None:
         with _as_before(members) as batches:
-            reason = _tried(members[:size], batches, ways)
-    if isinstance(reason, str):
+            tried = _try(members[:size], batches[:size])
+    if isinstance(tried, str):
         raise UsageError(
-            f"Population: `stack` must be 1 or 'auto' for these members; got {size}: {reason}."
+            f"Population: `stack` must be 1 or 'auto' for these members; got {size}: {tried}."
         )
-    return Choice(size, {}, "", ways)
+    return Choice(size, {}, "", tried[1])
 
 
 @contextlib.contextmanager
 def _as_before(members: Sequence[Member]) -> Iterator[list[Any]]:
-    """Give the members' first batches, and put torch's random numbers back afterwards."""
-    before = random_state()
+    """Give the members' first batches, and undo afterwards what a trial changes besides."""
+    before, steps = random_state(), [member.step for member in members]
+    noise = [member.noise.get_state() for member in members]
+    kept = [(buffer, buffer.clone()) for member in members for buffer in member.model.buffers()]
     try:
         yield [_first_batch(member) for member in members]
     finally:
+        for member, step, state in zip(members, steps, noise, strict=True):
+            member.step = step
+            member.noise.set_state(state)
+        for buffer, value in kept:
+            buffer.copy_(value)
         restore_random(before)
 
 
-def _tried(members: Sequence[Member], batches: Sequence[Any], ways: dict[str, str]) -> Stack | str:
-    """Give a stack of copies whose gradients are right and whose ways are chosen, or what is not.
-
-    Ways that are known from a stack before are tried again: what is best depends on the size.
-    """
-    size = len(members)
+def _try(members: Sequence[Member], batches: Sequence[Any]) -> str | tuple[float, dict[str, str]]:
+    """Give the seconds of a step and the ways of convolutions of a stack, or what is wrong."""
+    merges = type(members[0].optimizer) in ELEMENTWISE
+    twins = {k: _copied([members[k]])[0] for k in {0, len(members) - 1}}
+    trial = None
     try:
-        trial = Stack(_copied(members))
+        trial = Stack(members if merges else _copied(members))
         trial.module.train()
-        if wrong := _difference(trial, members, batches[:size]):
+        if wrong := _difference(trial, twins, batches):
             return wrong
-        _choose_ways(trial, batches[:size], ways)
+        batch = joined(batches, trial.fold)
+        if not isinstance(batch, Joined):
+            return "the members' batches differ"
+        ways = _choose_ways(trial, batch)
+        return _time(functools.partial(trial.step, batch), _STEPS), ways
     except (RuntimeError, NotImplementedError, TypeError, AttributeError, ValueError) as err:
         return f"it cannot be stacked: {str(err).splitlines()[0] if str(err) else repr(err)}"
-    return trial
+    finally:
+        if trial is not None:
+            trial.release(keep=False)
 
 
 def _sizes(most: int) -> list[int]:
-    """Give sizes to try: some small ones, since members may finish early, and the largest."""
-    return sorted({size for size in (2, 5, 16, 50, 150) if size < most} | {most} - {1})
+    """Give sizes to try: the largest, and for many members one that needs less memory at once."""
+    return sorted({most, *([most // 4] if most >= 48 else [])} - {1})
 
 
 def _copied(members: Sequence[Member]) -> list[Member]:
@@ -187,7 +197,7 @@ def _first_batch(member: Member) -> Any:
     return batch
 
 
-def _difference(trial: Stack, members: Sequence[Member], batches: Sequence[Any]) -> str:
+def _difference(trial: Stack, twins: Mapping[int, Member], batches: Sequence[Any]) -> str:
     """Compare losses and gradients of a stack with those of members alone; say what is wrong.
 
     Losses must agree closely. Gradients may differ where rounding decides which of equal numbers
@@ -195,13 +205,11 @@ def _difference(trial: Stack, members: Sequence[Member], batches: Sequence[Any])
     """
     losses = trial.gradients(joined(batches, trial.fold))
     rows = {name: leaf.grad for name, leaf in trial.rows.leaves.items() if leaf.grad is not None}
-    trusted = 1e-4 if members[0].precision == "float32" else 3e-2
-    for k in {0, len(members) - 1}:
-        (twin,) = _copied(members[k : k + 1])
-        alone = Alone(twin)
+    for k, twin in twins.items():
         twin.model.train()
         with own_noise(twin.noise):
-            loss = alone.gradients(batches[k])
+            loss = Alone(twin).gradients(batches[k])
+        trusted = 1e-4 if twin.precision == "float32" else 3e-2
         wanted = {n: p.grad for n, p in twin.model.named_parameters() if p.grad is not None}
         if not torch.allclose(losses[k], loss, rtol=trusted, atol=trusted):
             return "the model mixes examples of a batch"
@@ -216,17 +224,17 @@ def _close(one: Tensor, other: Tensor, share: float) -> bool:
     return bool(far <= share * (other.norm() + share))
 
 
-def _choose_ways(trial: Stack, batches: Sequence[Any], ways: dict[str, str]) -> None:
+def _choose_ways(trial: Stack, batch: Joined) -> dict[str, str]:
     """Let every convolution of a stack try its ways, one convolution after the other."""
     convolutions = {n: m for n, m in trial.module.named_modules() if isinstance(m, Conv)}
-    if len(convolutions) == 0:
-        return
+    if not convolutions:
+        return {}
     inputs: dict[str, Tensor] = {}
     hooks = [
         m.register_forward_pre_hook(lambda _, given, name=n: inputs.update({name: given[0]}))
         for n, m in convolutions.items()
     ]
-    trial.gradients(joined(batches, trial.fold))
+    trial.gradients(batch)
     for hook in hooks:
         hook.remove()
     known: dict[tuple[Any, ...], Any] = {}
@@ -236,7 +244,8 @@ def _choose_ways(trial: Stack, batches: Sequence[Any], ways: dict[str, str]) -> 
         key = (tuple(x.shape), tuple(module.leaves["weight"].shape), x.requires_grad)
         if key not in known:
             known[key] = _fastest_way(module, given)
-        module.way = ways[name] = known[key]
+        module.way = known[key]
+    return {name: module.way for name, module in convolutions.items()}
 
 
 def _fastest_way(module: Conv, x: Tensor) -> Any:

@@ -53,7 +53,7 @@ class Feed:
         self._inputs = self._targets = _Together.of([], fold)
         if self._plain:
             examples = [source.examples for source in self._sources]
-            self._inputs = _Together.of([each.inputs for each in examples], fold)
+            self._inputs = _Together.of([each.inputs for each in examples], fold, images=True)
             self._targets = _Together.of([each.targets for each in examples], fold)
 
     def __iter__(self) -> Iterator[Joined | Sequence[Any]]:
@@ -70,7 +70,7 @@ class Feed:
         whole = torch.stack([order[: common * size] for order in orders])
         inputs, targets = self._inputs.places(whole, size), self._targets.places(whole, size)
         for x, y in zip(inputs, targets, strict=True):
-            yield Joined(_unit(self._inputs.rows(x)), self._targets.rows(y), size)
+            yield Joined(self._inputs.rows(x), self._targets.rows(y), size)
         if common < steps:
             examples = [source.examples for source in self._sources]
             pairs = zip(examples, [order[common * size :] for order in orders], strict=True)
@@ -83,21 +83,30 @@ class Feed:
 class _Together:
     """Tensors of the members, laid into one if it is not too large; shared ones once."""
 
-    def __init__(self, tensors: Sequence[Tensor], base: Tensor | None, starts: Tensor, fold: Fold):
+    def __init__(
+        self,
+        tensors: Sequence[Tensor],
+        base: Tensor | None,
+        starts: Tensor,
+        fold: Fold,
+        images: bool,
+    ) -> None:
         self._tensors, self._base, self._starts, self._fold = tensors, base, starts, fold
+        self._images = images  # bytes become floats
 
     @classmethod
-    def of(cls, tensors: Sequence[Tensor], fold: Fold) -> _Together:
+    def of(cls, tensors: Sequence[Tensor], fold: Fold, images: bool = False) -> _Together:
         unique = {id(tensor): tensor for tensor in tensors}
         first, start = {}, 0
         for key, tensor in unique.items():
             first[key] = start
             start += len(tensor)
         base = None
-        if unique and sum(tensor.nbytes for tensor in unique.values()) <= _TOGETHER_BYTES:
-            parts = list(unique.values())
+        size = sum(tensor.numel() for tensor in unique.values())
+        if unique and 8 * size <= _TOGETHER_BYTES:
+            parts = [_unit(tensor) if images else tensor for tensor in unique.values()]
             base = torch.cat(parts) if len(parts) > 1 else parts[0]
-        return cls(tensors, base, torch.tensor([first[id(tensor)] for tensor in tensors]), fold)
+        return cls(tensors, base, torch.tensor([first[id(t)] for t in tensors]), fold, images)
 
     def places(self, orders: Tensor, size: int) -> Sequence[Tensor]:
         """Give where the examples of each step are.
@@ -121,7 +130,8 @@ class _Together:
         if self._base is not None:
             return self._base.index_select(0, places)
         pairs = zip(self._tensors, places.unbind(), strict=True)
-        return self._fold.join([tensor.index_select(0, rows) for tensor, rows in pairs])
+        parts = [tensor.index_select(0, rows) for tensor, rows in pairs]
+        return self._fold.join([_unit(part) if self._images else part for part in parts])
 
 
 def joined(batches: Sequence[Any], fold: Fold) -> Joined | Sequence[Any]:

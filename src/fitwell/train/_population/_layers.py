@@ -55,6 +55,9 @@ class _Linear(Stacked):
         return self.fold.close(y if opened.ndim == 3 else y.reshape(*opened.shape[:-1], -1))
 
 
+_TRACKED = ("running_mean", "running_var", "num_batches_tracked")
+
+
 class BatchNorm(Stacked):
     """Batch normalization, which sees K times as many channels."""
 
@@ -63,21 +66,27 @@ class BatchNorm(Stacked):
         self.members: Any = layers
         self.tracked = self.one.running_mean is not None
         if self.tracked:
-            self.mean = torch.cat([norm.running_mean for norm in self.members])
-            self.var = torch.cat([norm.running_var for norm in self.members])
-            self.count = torch.stack([norm.num_batches_tracked for norm in self.members])
-            for k, norm in enumerate(self.members):  # views, so that members know what is measured
+            self._old = [{name: getattr(norm, name) for name in _TRACKED} for norm in layers]
+            self.mean = torch.cat([norm.running_mean for norm in layers])
+            self.var = torch.cat([norm.running_var for norm in layers])
+            self.count = torch.stack([norm.num_batches_tracked for norm in layers])
+            for k, norm in enumerate(layers):  # views, so that members know what is measured
                 norm.running_mean = self.mean.view(fold.size, -1)[k]
                 norm.running_var = self.var.view(fold.size, -1)[k]
                 norm.num_batches_tracked = self.count[k]
 
-    def release(self) -> None:
-        """Give the members statistics of their own."""
+    def release(self, *, keep: bool = True) -> None:
+        """Give the members statistics of their own.
+
+        Args:
+            keep: Those of now; else those of before.
+        """
         if self.tracked:
-            for norm in self.members:
-                norm.running_mean = norm.running_mean.clone()
-                norm.running_var = norm.running_var.clone()
-                norm.num_batches_tracked = norm.num_batches_tracked.clone()
+            for norm, old in zip(self.members, self._old, strict=True):
+                for name, own in old.items():
+                    if keep:
+                        own.copy_(getattr(norm, name))
+                    setattr(norm, name, own)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training and self.tracked:
@@ -250,8 +259,12 @@ def _stacked(
                 theirs = [layer.get_submodule(child) for layer in layers]
                 whole._modules[child] = _stacked(theirs, f"{name}{child}.", fold, leaves, noise)
         return whole  # type: ignore[no-any-return]
-    known = type(first).__module__.removeprefix("torch.nn.modules.") in _WITHOUT_OWN
-    return copy.copy(first) if known and not owns else _Each(layers, fold, noise)
+    if owns or type(first).__module__.removeprefix("torch.nn.modules.") not in _WITHOUT_OWN:
+        return _Each(layers, fold, noise)
+    alike: Any = copy.copy(first)
+    if hasattr(alike, "inplace"):
+        alike.inplace = False  # on a view of what the layer before gave it would cost a copy
+    return alike  # type: ignore[no-any-return]
 
 
 def _is_usual(layer: Any) -> bool:

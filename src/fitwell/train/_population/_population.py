@@ -130,9 +130,7 @@ class Population:
             kinds.append((numbers, choice))
         return kinds
 
-    def _arranged(
-        self, kinds: Sequence[tuple[list[int], Choice]], units: Sequence[Unit]
-    ) -> list[Unit]:
+    def _arranged(self, kinds: list[tuple[list[int], Choice]], units: Sequence[Unit]) -> list[Unit]:
         """Give the stacks of those that still train, and keep the ones nobody has left."""
         arranged: list[Unit] = []
         whole = {}
@@ -142,9 +140,12 @@ class Population:
             else:
                 whole.update(dict.fromkeys(map(id, unit.members), unit))
                 arranged.append(unit)
-        for numbers, choice in kinds:
+        for place, (numbers, choice) in enumerate(kinds):
             left = [self.members[n] for n in numbers if not self.members[n].done]
             left = [member for member in left if id(member) not in whole]
+            if left and self._stack == "auto" and not choice.covers(len(left)):
+                choice = choose(left)  # what was faster for many need not be so for few
+                kinds[place] = (numbers, choice)
             for part in choice.cut(left) if left else ():
                 arranged.append(self._unit(part, choice))
         return arranged

@@ -179,14 +179,19 @@ class Rows:
         for grad in grads:
             grad.mul_(scale)
 
-    def release(self) -> None:
-        """Give the models and optimizers their own memory back, with all that was learned."""
-        if self._merged is not None:
+    def release(self, *, keep: bool = True) -> None:
+        """Give the models and optimizers their own memory back.
+
+        Args:
+            keep: With all that was learned; else as they were, which needs a merged optimizer.
+        """
+        if keep and self._merged is not None:
             for piece in self._pieces:
                 self._carry_out(self._merged, piece)
         for named, old in zip(self._named, self._old, strict=True):
             for p, own in zip(named.values(), old, strict=True):
-                own.copy_(p.data)
+                if keep:
+                    own.copy_(p.data)
                 p.data = own
                 p.grad = None
 

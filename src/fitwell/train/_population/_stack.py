@@ -231,12 +231,16 @@ class Stack:
     def _measure_alone(self, member: Member) -> dict[str, float]:
         return {} if member.valid is None else member.evaluate(member.valid)
 
-    def release(self) -> None:
-        """Give models and optimizers their own memory back."""
-        self.rows.release()
+    def release(self, *, keep: bool = True) -> None:
+        """Give models and optimizers their own memory back.
+
+        Args:
+            keep: With all that was learned; else the parameters and optimizers as they were.
+        """
+        self.rows.release(keep=keep)
         for module in self.module.modules():
             if isinstance(module, BatchNorm):
-                module.release()
+                module.release(keep=keep)
 
 
 @contextlib.contextmanager

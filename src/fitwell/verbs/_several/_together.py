@@ -22,6 +22,7 @@ from .._measure import measure
 from .._prepare import begin, defaults, prepare, read_data
 from .._session import Session
 from ._bar import Bar
+from ._scale import spread
 
 
 class Progress(Protocol):
@@ -133,7 +134,12 @@ def sessions(
 
 
 def train_together(
-    members: Sequence[Session], *, watch: Watch | None = None, quiet: bool = False
+    members: Sequence[Session],
+    *,
+    watch: Watch | None = None,
+    workers: int = 1,
+    cluster: str | None = None,
+    quiet: bool = False,
 ) -> list[Run]:
     """Train the members side by side and measure each; give their runs.
 
@@ -142,18 +148,34 @@ def train_together(
 
     Args:
         members: From `sessions`.
-        watch: Called after each epoch of all members that still train.
+        watch: Called after each epoch of all members that still train; in this process only.
+        workers: Processes that each train a part of them.
+        cluster: Address of a Ray cluster to start the processes on; None is this machine.
         quiet: Show no progress.
 
     Raises:
+        UsageError: A setting is only for a training of its own, or does not go with `workers`.
         KeyboardInterrupt: The user stopped it; what is not finished starts anew next time.
     """
+    if workers < 1:
+        raise UsageError(f"train_together: `workers` must be at least 1; got {workers}.")
+    for session in members:
+        _check(session)
     runs = [_begun(session) for session in members]
     waiting = [
         (replace(session, run=run), run)
         for session, run in zip(members, runs, strict=True)
         if run.status != "finished"
     ]
+    if waiting and (workers > 1 or cluster is not None):
+        if watch is not None:
+            raise UsageError(
+                f"train_together: `workers` must be 1 where members are compared after every epoch;"
+                f" got {workers}. Leave it out, or take another method."
+            )
+        parts = [session for session, _ in waiting]
+        spread(parts, train_together, workers=workers, cluster=cluster, quiet=quiet)
+        return [_opened(run) for run in runs]
     with contextlib.ExitStack() as held:
         for _, run in waiting:
             held.enter_context(run.locked())
@@ -161,6 +183,13 @@ def train_together(
         if trainings:
             _fit(trainings, watch, quiet)
     return runs
+
+
+def _opened(run: Run) -> Run:
+    """Give a run as another process has left it."""
+    opened = Run.open(run.folder)
+    opened.task, opened.own_model = run.task, run.own_model
+    return opened
 
 
 def _begun(session: Session) -> Run:
@@ -176,7 +205,6 @@ class _Training:
 
     def __init__(self, session: Session) -> None:
         run, chosen = session.run, session.run.settings.optimization
-        _check(session)
         self.session, self.run = session, run
         torch.manual_seed(chosen.seed)
         model = session.build_model()
