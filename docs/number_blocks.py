@@ -224,7 +224,9 @@ def claims(start: str) -> Callable[[Path], str]:
         found = [r for r in newest(records, "recipes") if r["what"].startswith(start)]
         parts = []
         for record in found:
-            parts += [f"{record['what'].capitalize()}, {len(record['seeds'])} seeds:"]
+            count = len(record["seeds"])
+            seeds = "1 seed" if count == 1 else f"{count} seeds"
+            parts += [f"{record['what'].capitalize()}, {seeds}:"]
             rows = {name: _without_lists(row) for name, row in record["result"].items()}
             parts += [result_table(rows)]
         return "\n\n".join(parts)
@@ -235,7 +237,7 @@ def claims(start: str) -> Callable[[Path], str]:
 def _without_lists(row: Any) -> Any:
     if not isinstance(row, Mapping):
         return row
-    return {name: value for name, value in row.items() if name not in _EACH}
+    return {name: value for name, value in row.items() if not name.endswith(_EACH)}
 
 
 _EACH = ("each", "of each seed")
@@ -263,6 +265,48 @@ def covid(records: Path) -> str:
     return table(("squared error", "features", "weights", *titles), lines) if lines else ""
 
 
+def ladder(records: Path) -> str:
+    """Set the rungs of the image ladder one below the other, then what each part of the boss gains.
+
+    Args:
+        records: Folder of the record files.
+    """
+    found = [r for r in newest(records, "recipes") if r["what"].startswith("ladder ")]
+    lines = []
+    for record in found:
+        test = record["result"]["test"]
+        lines.append(
+            [
+                record["what"].removeprefix("ladder "),
+                number(test["accuracy"]),
+                _range(test),
+                number(record["models"]),
+                number(record["parameters"]),
+                number(record["epochs"]),
+                f"{record['seconds'] / _MINUTE:.3g}",
+            ]
+        )
+    header = ("rung", "test accuracy", "95% interval", "models", "weights", "epochs", "minutes")
+    parts = [table(header, lines)] if lines else []
+    gains = {
+        name: row
+        for record in found
+        for name, row in record["result"].items()
+        if name.startswith("gain of ")
+    }
+    if gains:
+        rows = [
+            [name.removeprefix("gain of "), f"{row['accuracy']:+.4f}", _range(row)]
+            for name, row in gains.items()
+        ]
+        parts += ["Of the boss:", table(("what helps", "gain", "95% interval"), rows)]
+    return "\n\n".join(parts)
+
+
+def _range(row: Mapping[str, Any]) -> str:
+    return f"{number(row['low'])} to {number(row['high'])}"
+
+
 BLOCKS: Mapping[str, Callable[[Path], str]] = {
     "image recipes": recipes(("mnist_lenet5", "fashion_mnist_cnn", "cifar10_resnet20")),
     "pooling": recipes(("cifar10_pooling",)),
@@ -280,7 +324,13 @@ BLOCKS: Mapping[str, Callable[[Path], str]] = {
     "augment": races("augment", "kornia"),
     "normalization": claims("normalization"),
     "finetune": claims("finetune"),
+    "ladder": ladder,
+    "large batches": claims("large batches"),
     "swap": claims("swap"),
+    "rotation": claims("rotation"),
+    "spatial transformer": claims("spatial transformer"),
+    "go pooling": claims("go, pooling"),
+    "depth width": claims("depth and width"),
     "covid": covid,
 }
 """What each block says, by name; nothing where there is no record."""

@@ -34,13 +34,19 @@ if TYPE_CHECKING:
     from .verbs._predict import predict as predict
     from .verbs._report import report as report
     from .verbs._resume import resume as resume
+    from .verbs._several import Group as Group
+    from .verbs._several import baselines as baselines
+    from .verbs._several import crossval as crossval
+    from .verbs._several import ensemble as ensemble
     from .verbs._submission import check_submission as check_submission
+    from .verbs._sweep import sweep as sweep
     from .verbs._train import train as train
 
 _CLASSES = {
     "Batches": "fitwell.data",
     "Classifier": "fitwell.estimators",
     "Examples": "fitwell.data",
+    "Group": "fitwell.verbs._several",
     "Regressor": "fitwell.estimators",
     "Run": "fitwell.train",
     "Schema": "fitwell.data",
@@ -50,14 +56,18 @@ _CLASSES = {
 }
 _VERBS = {
     "average": "fitwell.verbs._average",
+    "baselines": "fitwell.verbs._several",
     "check_submission": "fitwell.verbs._submission",
     "compare": "fitwell.verbs._compare",
+    "crossval": "fitwell.verbs._several",
+    "ensemble": "fitwell.verbs._several",
     "evaluate": "fitwell.verbs._evaluate",
     "export": "fitwell.verbs._export",
     "open_run": "fitwell.verbs._open_run",
     "predict": "fitwell.verbs._predict",
     "report": "fitwell.verbs._report",
     "resume": "fitwell.verbs._resume",
+    "sweep": "fitwell.verbs._sweep",
     "train": "fitwell.verbs._train",
 }
 
@@ -65,14 +75,18 @@ __all__ = [
     "Batches",
     "Classifier",
     "Examples",
+    "Group",
     "Regressor",
     "Run",
     "Schema",
     "Splits",
     "Trainer",
     "average",
+    "baselines",
     "check_submission",
     "compare",
+    "crossval",
+    "ensemble",
     "evaluate",
     "explain_errors",
     "export",
@@ -80,6 +94,7 @@ __all__ = [
     "predict",
     "report",
     "resume",
+    "sweep",
     "train",
 ]
 

@@ -36,6 +36,7 @@ CASES: dict[str, dict[str, Any]] = {
     "NoisyBatchNorm": {"num_features": 5},
     "Normalize": {"mean": (0.1,) * 5, "std": (2.0,) * 5},
     "ResNet18": {"in_channels": 2, "out_features": 3},
+    "SpatialTransformer": {"in_channels": 2},
     "StochasticDepth": {},
     "TableEncoder": {
         "cardinalities": (0, 4, 0),

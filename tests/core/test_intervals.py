@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import t
 
 from fitwell.core.errors import UsageError
+from fitwell.core.intervals import corrected_t_interval, t_quantile
 from fitwell.metrics import wilson_interval
 
 
@@ -29,3 +32,31 @@ def test_wilson_interval_refuses_impossible_counts() -> None:
         wilson_interval(4, 3)
     with pytest.raises(UsageError, match=r"`level` must lie in \(0, 1\); got 95"):
         wilson_interval(1, 3, level=95)
+
+
+# Halving an angle eighty times, against SciPy's own series.
+QUANTILE = 1e-9
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 9, 10, 49, 400])
+@pytest.mark.parametrize("share", [0.55, 0.9, 0.975, 0.999])
+def test_t_quantiles_equal_scipy(freedom: int, share: float) -> None:
+    assert t_quantile(share, freedom) == pytest.approx(t.ppf(share, freedom), rel=QUANTILE)
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.25, 1.0])
+def test_the_corrected_interval_is_the_wider_t_interval(ratio: float) -> None:
+    scores = [0.91, 0.95, 0.9, 0.97, 0.93]
+    spread = np.sqrt((1 / 5 + ratio) * np.var(scores, ddof=1))
+    expected = t.interval(0.95, 4, loc=np.mean(scores), scale=spread)
+    assert corrected_t_interval(scores, ratio) == pytest.approx(expected, rel=QUANTILE)
+    if ratio:
+        low, high = corrected_t_interval(scores, 0.0)
+        assert corrected_t_interval(scores, ratio)[0] < low < high
+
+
+def test_an_interval_of_one_score_is_refused() -> None:
+    with pytest.raises(UsageError, match="`scores` must be at least two"):
+        corrected_t_interval([0.9], 0.25)
+    with pytest.raises(UsageError, match="`level` must lie in"):
+        corrected_t_interval([0.9, 0.8], 0.25, level=1.0)

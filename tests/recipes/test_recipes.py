@@ -20,7 +20,16 @@ FOLDER = Path(__file__).parents[2] / "recipes"
 RECIPES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "recording")
 SHAPES = {"digits": (8, 8), "mnist": (28, 28), "fashion_mnist": (28, 28), "cifar10": (3, 32, 32)}
 
-OWN_WAY = ("covid_hw1", "finetune", "normalization", "swap")
+OWN_WAY = (
+    "covid_hw1",
+    "finetune",
+    "go_pooling",
+    "large_batches",
+    "normalization",
+    "rotation",
+    "spatial_transformer",
+    "swap",
+)
 """Recipes that are more than one training; they have tests of their own."""
 
 

@@ -36,6 +36,10 @@ TABLE: tuple[Verb, ...] = (
         "Train",
         ("train", "_train:train", "train a model on a data set, a folder or a table"),
         ("resume", "_resume:resume", "go on with a run that was stopped"),
+        ("crossval", "_several:crossval", "train on all folds but one, each in turn"),
+        ("ensemble", "_several:ensemble", "let several runs answer as one"),
+        ("baselines", "_several:baselines", "measure simple models on the same parts"),
+        ("sweep", "_sweep:sweep", "try many settings; say which is best and what mattered"),
     ),
     *_verbs(
         "Use a run",

@@ -61,6 +61,13 @@ from ._examples import Column as Column
 from ._examples import Examples as Examples
 from ._examples import Schema as Schema
 from ._examples import Splits as Splits
+from ._folds import Fold as Fold
+from ._folds import cut_folds as cut_folds
+from ._go import GO_PLANES as GO_PLANES
+from ._go import GoBoard as GoBoard
+from ._go import GoGame as GoGame
+from ._go import go_planes as go_planes
+from ._go import read_sgf as read_sgf
 from ._images import DecodingProgress as DecodingProgress
 from ._images import load_images as load_images
 from ._images import read_images as read_images
@@ -75,4 +82,5 @@ from ._stream import memory_budget as memory_budget
 from ._stream import shuffle_buffer as shuffle_buffer
 from ._table import load_table as load_table
 from ._table import read_table as read_table
+from ._table_keys import table_keys as table_keys
 from ._table_rows import TableSplitMode as TableSplitMode

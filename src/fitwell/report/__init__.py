@@ -13,6 +13,7 @@ from ._figures import bars as bars
 from ._figures import curves as curves
 from ._figures import histogram as histogram
 from ._figures import scatter as scatter
+from ._group_page import render_group as render_group
 from ._model_figures import ReliabilityBin as ReliabilityBin
 from ._model_figures import heatmap as heatmap
 from ._model_figures import quantiles as quantiles
@@ -21,3 +22,4 @@ from ._page import render_report as render_report
 from ._paired import Paired as Paired
 from ._paired import pair_answers as pair_answers
 from ._rate_range import rate_range as rate_range
+from ._sweep_page import render_sweep as render_sweep

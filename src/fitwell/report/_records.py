@@ -144,9 +144,9 @@ def read_records(folder: str | Path) -> Records:
     opened, folder = str(folder), Path(folder).resolve()
     run = _read_run(folder)
     damaged: list[str] = []
-    result = _read_object(folder / "result.json", damaged)
-    evaluation = _read_object(folder / "evaluation.json", damaged)
-    data = _read_object(folder / "data.json", damaged)
+    result = read_object(folder / "result.json", damaged)
+    evaluation = read_object(folder / "evaluation.json", damaged)
+    data = read_object(folder / "data.json", damaged)
     lines = _read_lines(folder / "metrics.jsonl", damaged)
     records = Records(
         folder=folder,
@@ -215,7 +215,7 @@ def _read_run(folder: Path) -> Mapping[str, Any]:
             " Give the folder that `fitwell train` printed."
         )
     damaged: list[str] = []
-    run = _read_object(path, damaged)
+    run = read_object(path, damaged)
     if damaged:
         raise RunError(
             f"report: {str(path)!r} is not readable JSON. Restore it from a copy or train again."
@@ -228,7 +228,13 @@ def _read_run(folder: Path) -> Mapping[str, Any]:
     return run
 
 
-def _read_object(path: Path, damaged: list[str]) -> Mapping[str, Any]:
+def read_object(path: Path, damaged: list[str]) -> Mapping[str, Any]:
+    """Read a JSON object; empty if the file is missing or damaged.
+
+    Args:
+        path: The file.
+        damaged: Where the name of a damaged file is noted.
+    """
     if not path.is_file():
         return {}
     try:

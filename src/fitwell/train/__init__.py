@@ -8,8 +8,12 @@ from ._beside import PENALTIES as PENALTIES
 from ._beside import Combine as Combine
 from ._beside import Distillation as Distillation
 from ._beside import Penalized as Penalized
+from ._beside import accuracy_by_angle as accuracy_by_angle
+from ._beside import accuracy_by_scale as accuracy_by_scale
 from ._beside import check_views as check_views
+from ._beside import combine_outputs as combine_outputs
 from ._beside import distill as distill
+from ._beside import greedy_weights as greedy_weights
 from ._beside import outputs_of_views as outputs_of_views
 from ._beside import penalize as penalize
 from ._checkpoints import Checkpoints as Checkpoints
@@ -52,11 +56,11 @@ from ._observers import TimeBudget as TimeBudget
 from ._order import check_order as check_order
 from ._passes import Precision as Precision
 from ._passes import autocast as autocast
-from ._range_test import RateRange as RateRange
-from ._range_test import lr_range_test as lr_range_test
 from ._population import Choice as Choice
 from ._population import Member as Member
 from ._population import Population as Population
+from ._range_test import RateRange as RateRange
+from ._range_test import lr_range_test as lr_range_test
 from ._recompute import recompute_activations as recompute_activations
 from ._replicas import ALONE as ALONE
 from ._replicas import Replicas as Replicas

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from ..core.files import finite, write_text
+from ..core.groups import is_group, member_folders, read_group
 from ..core.text import aligned, shorten
 from ..report import Comparison, compare_runs, render_comparison
 
@@ -65,16 +66,27 @@ def compare(
     seeds.
 
     Args:
-        runs: Folders of at least two runs; each other one is tested against the first.
+        runs: Folders of at least two runs, or of a group, which stands for its members; each other
+            one is tested against the first.
         output: Where to write the page; None in Python writes none.
 
     Raises:
         UsageError: Fewer than two different runs.
         RunError: One is not a run folder, or holds no training yet.
     """
-    folders = tuple(Path(run) if isinstance(run, (str, Path)) else run.folder for run in runs)
+    named = [Path(run) if isinstance(run, (str, Path)) else run.folder for run in runs]
+    folders = tuple(run for folder in named for run in _members(folder))
     found = compare_runs(folders)
     path = None if output is None else Path(output)
     if path is not None:
         write_text(path, render_comparison(folders))
     return CompareResult(runs=folders, comparison=found, path=path)
+
+
+def _members(folder: Path) -> tuple[Path, ...]:
+    """Give the runs that a folder stands for."""
+    return (
+        tuple(member_folders(folder, read_group(folder)).values())
+        if is_group(folder)
+        else (folder,)
+    )

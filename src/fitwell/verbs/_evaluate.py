@@ -15,6 +15,9 @@ from ..train import evaluate as measure
 from ._checks import check_same_data
 from ._open_run import open_run
 from ._session import pick_device
+from ._several._group import Group, as_group, refuse_views
+from ._several._outputs import Together
+from ._several._pool import as_trained
 from ._views import ViewGain, Views
 
 
@@ -35,6 +38,7 @@ class Evaluation:
         parts: Metrics by part; new data is the part ``data``.
         counts: Examples by part.
         views: What views gain by part, if they were asked for.
+        together: The members of a group by part, alone and together.
     """
 
     run: str
@@ -48,11 +52,13 @@ class Evaluation:
     parts: dict[str, dict[str, float]]
     counts: dict[str, int] = field(default_factory=dict)
     views: dict[str, ViewGain] = field(default_factory=dict)
+    together: dict[str, Together] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Give all fields as plain data, with a key per part."""
         fields = {name: value for name, value in vars(self).items() if name != "parts"}
         fields["views"] = {part: gain.to_dict() for part, gain in self.views.items()}
+        fields["together"] = {part: found.to_dict() for part, found in self.together.items()}
         return {**fields, "train": {}, "valid": {}, "test": {}, **self.parts}
 
     def __str__(self) -> str:
@@ -63,11 +69,12 @@ class Evaluation:
         for part, gain in self.views.items():
             numbers = "  ".join(f"{name} {value:.4g}" for name, value in gain.scores.items())
             lines += ["", f"{part:<8} with views: {numbers}", f"{gain.paired or ''}"]
+        lines += [str(found) for found in self.together.values()]
         return "\n".join(lines)
 
 
 def evaluate(
-    run: str | Path | Run,
+    run: str | Path | Run | Group,
     data: Any = None,
     /,
     *,
@@ -82,7 +89,7 @@ def evaluate(
     """Measure a run's kept weights on its train, valid and test parts, or on new labelled data.
 
     Args:
-        run: Folder of the run.
+        run: Folder of the run; or of a group, whose members are measured alone and together.
         data: New labelled data of the same kind: a folder or a file, from Python also `Examples`;
             for a run on data in memory, that data.
         views: Random views of each image whose outputs are averaged with the plain one's, on every
@@ -99,7 +106,14 @@ def evaluate(
         DataError: The new data is bad.
         UsageError: The new data has no targets, or there is nothing to make views by.
     """
-    opened = open_run(run, model=model)
+    group = as_group(run)
+    if group is not None:
+        from ._several._use import evaluate_group
+
+        refuse_views("evaluate", views)
+        return evaluate_group(group, data, batch_size=batch_size, device=device, model=model)
+    single: Any = run
+    opened = open_run(single, model=model)
     chosen = Views.of("evaluate", opened, views, augment, plain_weight, combine)
     network = opened.model().to(pick_device(device))
     settings = opened.settings
@@ -143,6 +157,7 @@ def _parts(run: Run, data: Any) -> dict[str, Examples]:
             )
         source = open_source(chosen.source if data is None else data, chosen.path, chosen.reader)
         splits = smoke(source.splits) if chosen.smoke else source.splits
+        splits = as_trained(run, splits)
         check_same_data(run, splits)
         return splits.parts()
     examples = run.read(data)

@@ -16,7 +16,7 @@ from ..core.files import atomic_path, write_json
 from ..data import Batches, Examples, Splits
 from ..metrics import Classification, calibration
 from ..tasks import SupervisedTask
-from ..train import Run, Trainer
+from ..train import Member, Run, Trainer
 from ._confidence import Confidence, fit_confidence, save_confidence
 from ._data_card import png, write_data_card
 
@@ -27,7 +27,7 @@ _POINTS: Final = 2_000  # of a regression, shown in the report
 
 
 def measure(
-    run: Run, task: SupervisedTask, splits: Splits, trainer: Trainer, best_epoch: int
+    run: Run, task: SupervisedTask, splits: Splits, trainer: Trainer | Member, best_epoch: int
 ) -> None:
     """Measure the kept weights on all parts, each in one pass, and write the run's records.
 
@@ -84,7 +84,9 @@ def measure(
     write_data_card(run, splits)
 
 
-def evaluate_with_outputs(trainer: Trainer, batches: Batches) -> tuple[dict[str, float], Tensor]:
+def evaluate_with_outputs(
+    trainer: Trainer | Member, batches: Batches
+) -> tuple[dict[str, float], Tensor]:
     """Measure as the trainer does, and keep the outputs on the CPU, in one pass over the data.
 
     Args:
@@ -201,7 +203,7 @@ def _errors(
             "probability": float(probs[place].amax()),
             "target_probability": float(probs[place, targets[place]]),
         }
-        for place, shown in zip(places, _shown(examples, places), strict=True)
+        for place, shown in zip(places, recognizable(examples, places), strict=True)
     ]
 
 
@@ -210,12 +212,17 @@ def _furthest(examples: Examples, targets: Tensor, values: Tensor) -> list[dict[
     order = (values - targets).abs().argsort(descending=True, stable=True)[:_WORST].tolist()
     return [
         {**shown, "target": float(targets[place]), "prediction": float(values[place])}
-        for place, shown in zip(order, _shown(examples, order), strict=True)
+        for place, shown in zip(order, recognizable(examples, order), strict=True)
     ]
 
 
-def _shown(examples: Examples, places: Sequence[int]) -> list[dict[str, Any]]:
-    """Give what a person recognizes examples by: id, and picture or row."""
+def recognizable(examples: Examples, places: Sequence[int]) -> list[dict[str, Any]]:
+    """Give what a person recognizes examples by: id, and picture or row.
+
+    Args:
+        examples: The examples.
+        places: Positions of those that are shown.
+    """
     if not places:
         return []
     ids = examples.named_ids()

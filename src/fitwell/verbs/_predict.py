@@ -16,6 +16,7 @@ from ..train import Combine, Run, autocast, outputs_of
 from ._confidence import read_confidence
 from ._open_run import open_run
 from ._session import pick_device
+from ._several._group import Group, as_group, refuse_views
 from ._views import Views
 
 
@@ -46,7 +47,7 @@ class PredictionFile:
 
 
 def predict(
-    run: str | Path | Run,
+    run: str | Path | Run | Group,
     data: Any,
     /,
     *,
@@ -69,7 +70,7 @@ def predict(
     """Answer for new data and write a CSV file: one row per example, ids as they are in the data.
 
     Args:
-        run: Folder of the run.
+        run: Folder of the run; or of a group, whose members answer as one.
         data: A folder or file of the same kind as the training data, or a built-in set with
             examples that have no targets.
         output: The file; predictions.csv in the run if left out.
@@ -98,7 +99,9 @@ def predict(
         UsageError: `probs` or `sets` is asked of a run whose target is a number, there is nothing
             to make views by, or `sets` is asked of views, whose confidence was not measured.
     """
-    opened = open_run(run, model=model)
+    group = _group(run, views, sets)
+    member: Any = run if group is None else next(iter(group.runs().values()))
+    opened = open_run(member, model=model)
     seen = Views.of("predict", opened, views, augment, plain_weight, combine)
     if seen is not None and sets is not None:
         raise UsageError(
@@ -109,10 +112,13 @@ def predict(
     confidence = None if sets is None else read_confidence(opened)
     examples = _examples(opened, data, on_bad_row)
     device = pick_device(device)
-    network = opened.model().to(device)
-    with autocast(opened.settings.optimization.precision, device):
-        batches = Batches(examples, batch_size, device=device)
-        outputs = outputs_of(network, batches) if seen is None else seen.outputs(network, batches)
+    if group is not None:
+        outputs = group.outputs(examples, device=device, batch_size=batch_size, model=model)
+    else:
+        network = opened.model().to(device)
+        with autocast(opened.settings.optimization.precision, device):
+            batches = Batches(examples, batch_size, device=device)
+            outputs = seen.outputs(network, batches) if seen else outputs_of(network, batches)
     schema = opened.schema
     answers = opened.known_task.describe(outputs, schema)
     header = [id_name or schema.id_name, target_name or schema.target_name]
@@ -130,13 +136,28 @@ def predict(
     rows = list(zip(*columns, strict=True))
     if sample is not None:
         header[:2], rows = _as_sample(Path(sample), rows)
-    target = Path(output) if output is not None else opened.folder / "predictions.csv"
+    folder = opened.folder if group is None else group.folder
+    target = Path(output) if output is not None else folder / "predictions.csv"
     with atomic_path(target) as path, path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)
     skipped = int(examples.schema.source.get("skipped", 0))
     return PredictionFile(path=str(target), rows=len(rows), header=tuple(header), skipped=skipped)
+
+
+def _group(run: Any, views: int, sets: float | None) -> Group | None:
+    """Open what is a group, and refuse what only a run can do."""
+    group = as_group(run)
+    if group is None:
+        return None
+    refuse_views("predict", views)
+    if sets is not None:
+        raise UsageError(
+            f"predict: `sets` must be left out for a group, whose confidence was not measured; got"
+            f" {sets}. Name a run."
+        )
+    return group
 
 
 def _examples(run: Run, data: Any, on_bad_row: Literal["stop", "skip"]) -> Examples:

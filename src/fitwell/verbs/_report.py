@@ -1,4 +1,4 @@
-"""`fitwell report`: one HTML page about a run."""
+"""`fitwell report`: one HTML page about a run, or a group of runs."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from ..core.files import write_text
-from ..report import render_report
+from ..core.groups import is_group
+from ..report import render_group, render_report
 
 if TYPE_CHECKING:
     from ..train import Run
+    from ._several._group import Group
 
 
 @final
@@ -36,21 +38,21 @@ class ReportResult:
         return f"Report: {self.path} ({self.size / 1000:,.0f} kB)"
 
 
-def report(run: str | Path | Run, /, *, output: str | Path | None = None) -> ReportResult:
+def report(run: str | Path | Run | Group, /, *, output: str | Path | None = None) -> ReportResult:
     """Write one self-contained HTML page about a run: results, errors, settings, how to repeat it.
 
     Reads the records in the run's folder only, so it works at any time, also while the run is
     training or after it was killed; the page then says what is missing.
 
     Args:
-        run: Folder of the run.
+        run: Folder of the run, or of a group of runs.
         output: Where to write the page; ``report.html`` in the run's folder if it is left out.
 
     Raises:
         RunError: It is not a run folder, was written by a newer fitwell, or holds no training yet.
     """
     folder = Path(run) if isinstance(run, (str, Path)) else run.folder
-    page = render_report(folder)
+    page = render_group(folder) if is_group(folder) else render_report(folder)
     path = folder / "report.html" if output is None else Path(output)
     write_text(path, page)
     return ReportResult(run=folder, path=path, size=len(page.encode()))

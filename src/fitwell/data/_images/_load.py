@@ -46,10 +46,11 @@ def load_images(
 ) -> Splits:
     """Read labelled images for training, decoded once and for all into a cache on disk.
 
-    The folder holds one subfolder per class; or ``train`` and ``valid`` and/or ``test`` folders
-    that do; or images, named by a CSV file of labels. Classes are numbered in the natural order of
-    their names (2 before 10). See `read_images` for images to predict. Not covered: several labels
-    per image, numbers as targets, boxes and masks.
+    The folder holds one subfolder per class; or images whose names begin with the number of their
+    class, such as ``3_17.jpg``; or ``train`` and ``valid`` and/or ``test`` folders that do; or
+    images, named by a CSV file of labels. Classes are numbered in the natural order of their names
+    (2 before 10). See `read_images` for images to predict. Not covered: several labels per image,
+    numbers as targets, boxes and masks.
 
     Args:
         path: The folder.
@@ -129,8 +130,9 @@ def read_images(
 ) -> Examples:
     """Read more images as those of a known schema were read, to predict or to evaluate.
 
-    Targets are read where there are labels: a CSV file, or subfolders of which at least one is
-    named as a class. Images come in the natural order of their names.
+    Targets are read where there are labels: a CSV file, subfolders of which at least one is named
+    as a class, or names that all begin with the number of a class. Images come in the natural order
+    of their names.
 
     Args:
         path: A folder of images, a folder with one subfolder per class, or one image.

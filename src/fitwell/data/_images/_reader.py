@@ -15,6 +15,7 @@ from ._cache import ImageCache
 from ._form import ImageChannels, choose_form, no_good_images, report_odd
 from ._labels import Labels, read_labels
 from ._listing import ImageFile
+from ._named import has_named_labels, label_known, list_named
 from ._pixels import Entry, Form
 
 _MESSAGES_KEPT = 20  # of rows that were left out
@@ -67,9 +68,17 @@ class Reader:
             files = self._find_parts(root, given)
         else:
             listing.check_not_wrapped(top)
-            files = listing.list_classes(root, root, part, self.bad, self.others)
+            files = self._classes(root, top, part)
         if not files:
             raise listing.no_class_folders(root, top, self.others)
+        return files
+
+    def _classes(self, root: Path, top: listing.Folder, part: str) -> list[ImageFile]:
+        """List a folder of class folders, or of images that bear their class in their names."""
+        files = listing.list_classes(root, top.path, part, self.bad, self.others)
+        if has_named_labels(top):
+            files = list_named(root, top, part, self.bad)
+            self.notes.append(f"Classes of {top.path} are the numbers that the names begin with.")
         return files
 
     def _find_parts(self, root: Path, given: Mapping[str, Path]) -> list[ImageFile]:
@@ -78,10 +87,10 @@ class Reader:
             if part not in given:
                 continue
             top = listing.scan(given[part], Counter())
-            if part == "test" and not top.folders:
+            if part == "test" and not top.folders and not has_named_labels(top):
                 self.notes.append(f"Left out {given[part]}: its images have no labels.")
                 continue
-            some = listing.list_classes(root, given[part], part, self.bad, self.others)
+            some = self._classes(root, top, part)
             if not some:
                 raise listing.no_class_folders(given[part], top, self.others)
             files += some
@@ -104,6 +113,8 @@ class Reader:
             files = listing.list_classes(root, root, "", self.bad, self.others)
         else:
             files = list(listing.walk(root, root, self.others))
+            if not top.folders and not with_labels:
+                files = label_known(files, class_names)
             if top.folders and not with_labels:
                 self.notes.append("No subfolder is named as a class: the images have no labels.")
         if not files:

@@ -6,17 +6,14 @@ V views with the plain one, B batch, N examples, K classes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ...core.errors import UsageError
 from .._objective import outputs_of
-
-Combine = Literal["logits", "probs", "vote"]
-
-_TIES = 1e-6  # of mean probabilities, and again of the winner: float32 must tell it from a tie
+from ._combine import Combine, check_combine, combine_outputs
 
 
 def outputs_of_views(
@@ -79,30 +76,14 @@ def outputs_of_views(
                     generators = [torch.Generator(inputs.device).manual_seed(s) for s in seeds]
                 seen = (inputs, *(augment(inputs, generator) for generator in generators))
                 outputs = torch.stack([model(view).float().cpu() for view in seen])
-                combined.append(_combined(outputs, weights, combine))
+                combined.append(
+                    combine_outputs(
+                        outputs, combine=combine, weights=weights, owner="outputs_of_views"
+                    )
+                )
     finally:
         model.train(was_training)
     return torch.cat(combined)
-
-
-def _combined(outputs: Tensor, weights: Tensor, combine: Combine) -> Tensor:
-    """Give the weighted mean over views, (V, B, ...) to (B, ...)."""
-    if combine == "logits":
-        mean: Tensor = torch.tensordot(weights, outputs, dims=1)
-        return mean
-    if outputs.ndim != 3:
-        raise UsageError(
-            f"outputs_of_views: `combine` must be 'logits' for outputs that are no classes, of"
-            f" shape {tuple(outputs.shape[1:])}; got {combine!r}."
-        )
-    exact = weights.double()
-    probs: Tensor = torch.tensordot(exact, outputs.double().softmax(dim=2), dims=1)
-    if combine == "vote":
-        votes = nn.functional.one_hot(outputs.argmax(dim=2), outputs.shape[2]).double()
-        probs = torch.tensordot(exact, votes, dims=1) + _TIES * probs
-        probs.scatter_add_(1, probs.argmax(1, True), torch.full_like(probs[:, :1], _TIES))
-        probs = probs / (1 + 2 * _TIES)
-    return probs.float().clamp_min(torch.finfo(torch.float32).tiny).log()
 
 
 def check_views(owner: str, views: int, plain_weight: float | None, combine: Combine) -> None:
@@ -124,5 +105,4 @@ def check_views(owner: str, views: int, plain_weight: float | None, combine: Com
             f"{owner}: `plain_weight` must lie in 0 ... 1; got {plain_weight}. Use 0.5"
             " for as much as all other views together."
         )
-    if combine not in get_args(Combine):
-        raise UsageError(f"{owner}: `combine` must be one of {get_args(Combine)}; got {combine!r}.")
+    check_combine(owner, combine)

@@ -28,7 +28,13 @@ from ._stack import Alone, Stack, signature
 SHARE = 0.25
 """Share of the free memory that a stack may take."""
 
+SHARE_OF_TIME = 0.03
+"""Share of the time of a training that trying stacks may take."""
+
 _STEPS = 3
+_SHORT = 0.15  # seconds that trying may always take
+_FEW = 4  # members of the small stack
+_TRIAL_STEPS = 15  # what trying it costs, in steps of its members
 _SOLITARY = "the objective or the optimizer needs each model alone"
 _CLEARLY = 1.05  # a stack that is less faster than this is not worth its trouble
 
@@ -53,7 +59,8 @@ class Choice:
     @property
     def speedup(self) -> float:
         """How much faster a member's step is than alone."""
-        return self.seconds[1] / self.seconds[self.size] if self.seconds else 1.0
+        tried = max((size for size in self.seconds if size <= self.size), default=1)
+        return self.seconds[1] / self.seconds[tried] if self.seconds else 1.0
 
     def __str__(self) -> str:
         if self.size == 1:
@@ -81,10 +88,11 @@ class Choice:
 
 
 def choose(members: Sequence[Member]) -> Choice:
-    """Try stacks of several sizes on copies of the members, and give the fastest that is right.
+    """Try a small stack and a large one on the members, and give the fastest way that is right.
 
-    A stack whose gradients are not those of its members alone is not taken. Members, their data
-    and torch's random numbers stay as they are.
+    A stack whose losses and gradients are not those of its members alone is not taken. Trying
+    takes a few hundredths of the training at most; where that is too short to try anything,
+    members train alone. Members, their data and torch's random numbers stay as they are.
 
     Args:
         members: That may be stacked by their signature.
@@ -96,16 +104,30 @@ def choose(members: Sequence[Member]) -> Choice:
     with _as_before(members) as batches:
         (twin,) = _copied(members[:1])
         twin.model.train()
-        seconds = {1: _time(functools.partial(Alone(twin).step, batches[0]), 4 * _STEPS)}
-        best, ways = 1, dict[str, str]()
-        for size in _sizes(min(len(members), _fitting(members, batches[0]))):
-            tried = _try(members[:size], batches[:size])
-            if isinstance(tried, str):
-                return Choice(1, seconds, tried)
-            seconds[size] = tried[0] / size
-            if seconds[size] * _CLEARLY < seconds[best]:
-                best, ways = size, tried[1]
-    return Choice(best, seconds, "", ways)
+        step = _time(functools.partial(Alone(twin).step, batches[0]), 4 * _STEPS)
+        left = sum(member.total_steps - member.step for member in members) * step
+        allowed = max(_SHORT, SHARE_OF_TIME * left)
+        seconds, few = {1: step}, min(len(members), _FEW)
+        if _TRIAL_STEPS * few * step > allowed:
+            return Choice(1, seconds, "too short to try a stack")
+        tried = _try(members[:few], batches[:few])
+        if isinstance(tried, str):
+            return Choice(1, seconds, tried)
+        seconds[few], ways = tried[0] / few, tried[1]
+        for size in _sizes(min(len(members), _fitting(members, batches[0])), few):
+            if (_STEPS + 1) * size * step > allowed:
+                continue
+            more = _try(members[:size], batches[:size], ways)
+            if isinstance(more, str):
+                return Choice(1, seconds, more)
+            seconds[size] = more[0] / size
+    best = min(seconds, key=seconds.__getitem__)
+    if best > 1 and seconds[best] * _CLEARLY > step:
+        best = 1
+    # Larger ones than were tried are as fast, as long as memory holds them.
+    known = max(seconds)
+    most = _fitting(members, batches[0]) if best == known else best
+    return Choice(max(best, min(most, len(members))) if best > 1 else 1, seconds, "", ways)
 
 
 def insist(members: Sequence[Member], size: int) -> Choice:
@@ -146,10 +168,15 @@ def _as_before(members: Sequence[Member]) -> Iterator[list[Any]]:
         restore_random(before)
 
 
-def _try(members: Sequence[Member], batches: Sequence[Any]) -> str | tuple[float, dict[str, str]]:
-    """Give the seconds of a step and the ways of convolutions of a stack, or what is wrong."""
+def _try(
+    members: Sequence[Member], batches: Sequence[Any], ways: Mapping[str, Any] | None = None
+) -> str | tuple[float, dict[str, Any]]:
+    """Give the seconds of a step and the ways of convolutions of a stack, or what is wrong.
+
+    With ways that are known, the stack is right already.
+    """
     merges = type(members[0].optimizer) in ELEMENTWISE
-    twins = {k: _copied([members[k]])[0] for k in {0, len(members) - 1}}
+    twins = {} if ways else {k: _copied([members[k]])[0] for k in {0, len(members) - 1}}
     trial = None
     try:
         trial = Stack(members if merges else _copied(members))
@@ -159,8 +186,9 @@ def _try(members: Sequence[Member], batches: Sequence[Any]) -> str | tuple[float
         batch = joined(batches, trial.fold)
         if not isinstance(batch, Joined):
             return "the members' batches differ"
-        ways = _choose_ways(trial, batch)
-        return _time(functools.partial(trial.step, batch), _STEPS), ways
+        found = _choose_ways(trial, batch) if ways is None else dict(ways)
+        trial.use(found)
+        return _time(functools.partial(trial.step, batch), _STEPS), found
     except (RuntimeError, NotImplementedError, TypeError, AttributeError, ValueError) as err:
         return f"it cannot be stacked: {str(err).splitlines()[0] if str(err) else repr(err)}"
     finally:
@@ -168,9 +196,11 @@ def _try(members: Sequence[Member], batches: Sequence[Any]) -> str | tuple[float
             trial.release(keep=False)
 
 
-def _sizes(most: int) -> list[int]:
+def _sizes(most: int, tried: int) -> list[int]:
     """Give sizes to try: the largest, and for many members one that needs less memory at once."""
-    return sorted({most, *([most // 4] if most >= 48 else [])} - {1})
+    return sorted(
+        {size for size in (most // 4, most) if size > 3 * tried or size == most} - {tried}
+    )
 
 
 def _copied(members: Sequence[Member]) -> list[Member]:

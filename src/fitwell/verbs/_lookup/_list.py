@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
 from ...core.catalog import Entry, methods
 from ...core.errors import RunError, UsageError
+from ...core.groups import find_groups, member_folders, read_group
 from ...core.runs import RunFiles, find_runs, read_run
 from ...core.text import aligned, shorten
 
@@ -22,22 +24,30 @@ class RunList:
         folder: Where they were looked for.
         runs: Those that could be read.
         damaged: What was wrong with the others, by folder.
+        groups: Groups of runs there, with what ``group.json`` says.
     """
 
     folder: Path
     runs: tuple[RunFiles, ...]
     damaged: dict[str, str]
+    groups: tuple[tuple[Path, Mapping[str, Any]], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Give the list as plain data, ready for JSON."""
         return {
             "folder": str(self.folder),
             "runs": [_summary(run) for run in self.runs],
+            "groups": [_group(folder, facts) for folder, facts in self.groups],
             "damaged": self.damaged,
         }
 
     def __str__(self) -> str:
         notes = [f"damaged: {text}" for text in self.damaged.values()]
+        if self.groups:
+            found = [_group(folder, facts).values() for folder, facts in self.groups]
+            notes.insert(0, aligned(("group", "kind", "members", "status"), [*map(tuple, found)]))
+        if not self.runs and self.groups:
+            return "\n".join(notes)
         if not self.runs:
             empty = f"No runs in {self.folder}. Make one: fitwell train digits"
             return "\n".join([empty, *notes])
@@ -50,7 +60,8 @@ class RunList:
             middle = (facts["run"], facts["task"], model, facts["status"], facts["epochs"])
             rows.append((*middle, best, facts["date"]))
         header = ("run", "task", "model", "status", "epochs", "valid", "date")
-        return "\n".join([aligned(header, rows, right="epochs"), *notes])
+        gap = [""] if self.groups else []
+        return "\n".join([aligned(header, rows, right="epochs"), *gap, *notes])
 
 
 def _summary(run: RunFiles) -> dict[str, Any]:
@@ -66,8 +77,19 @@ def _summary(run: RunFiles) -> dict[str, Any]:
     }
 
 
+def _group(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "group": str(folder),
+        "kind": facts.get("kind"),
+        "members": len(member_folders(folder, facts)),
+        "status": facts.get("status"),
+    }
+
+
 def list_runs(folder: str | Path = "runs", /) -> RunList:
     """List the runs in a folder, newest first: task, model, status, epochs, validation metrics.
+
+    Groups of runs follow, such as folds; `fitwell list GROUP` lists the members of one.
 
     For the methods that fitwell has, use `fitwell list methods`.
 
@@ -85,7 +107,13 @@ def list_runs(folder: str | Path = "runs", /) -> RunList:
             runs.append(read_run(path))
         except RunError as err:  # one damaged run must not hide the others
             damaged[str(path)] = str(err).removeprefix("runs: ")
-    return RunList(folder=Path(folder), runs=tuple(runs), damaged=damaged)
+    groups = []
+    for path in find_groups(folder):
+        try:
+            groups.append((path, read_group(path)))
+        except RunError as err:
+            damaged[str(path)] = str(err)
+    return RunList(folder=Path(folder), runs=tuple(runs), damaged=damaged, groups=tuple(groups))
 
 
 @final

@@ -1,0 +1,94 @@
+"""A group used like a run: what `evaluate` and `predict` do with one."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ...core.errors import UsageError
+from ...data import Examples
+from ...tasks import ModelChoice
+from ...train import Run
+from .._evaluate import Evaluation
+from ._combined import best_run
+from ._group import Group
+from ._outputs import judge, outputs_on
+from ._runs import common_parts
+
+
+def evaluate_group(
+    group: Group,
+    data: Any = None,
+    *,
+    batch_size: int | None = None,
+    device: str = "cpu",
+    model: ModelChoice | None = None,
+) -> Evaluation:
+    """Measure the members of a group, alone and together.
+
+    Args:
+        group: The group.
+        data: New labelled data; the parts that no member was trained on if left out.
+        batch_size: Examples per forward pass.
+        device: What to measure on.
+        model: The model again, for members of your own module.
+
+    Raises:
+        RunError: There are no members, or their data has changed.
+        DataError: The new data is bad.
+        UsageError: The new data has no targets.
+    """
+    runs = group.runs(model=model)
+    first, started = next(iter(runs.values())), time.perf_counter()
+    parts = _parts(first, runs, data)
+    weights = group.weights(runs)
+    together = {}
+    for name, part in parts.items():
+        outputs = torch.stack(
+            [
+                outputs_on(run, part, device=device, batch_size=batch_size or 256)
+                for run in runs.values()
+            ]
+        )
+        together[name] = judge(
+            runs,
+            outputs,
+            part,
+            part=name,
+            combine=group.combine,
+            weights=weights,
+            best=best_run(runs),
+        )
+    seconds = time.perf_counter() - started
+    results = [run.result for run in runs.values()]
+    counts = {name: len(part) for name, part in parts.items()}
+    specs = dict.fromkeys(run.settings.model.spec for run in runs.values())
+    return Evaluation(
+        run=str(group.folder),
+        task=first.known_task.name,
+        model=f"{len(runs)} of {', '.join(specs)}",
+        parameters=sum(result.get("parameters", 0) for result in results),
+        epochs=max(result.get("epochs", 0) for result in results),
+        steps=sum(result.get("steps", 0) for result in results),
+        seconds=seconds,
+        examples_per_second=sum(counts.values()) / max(seconds, 1e-9),
+        parts={name: dict(found.scores) for name, found in together.items()},
+        counts=counts,
+        together=together,
+    )
+
+
+def _parts(first: Run, runs: dict[str, Run], data: Any) -> dict[str, Examples]:
+    chosen = first.settings.loss
+    if data is None or (chosen.source == "memory" and not isinstance(data, (str, Path, Examples))):
+        return common_parts(runs, data, owner="evaluate")
+    examples = first.read(data)
+    if examples.targets is None:
+        raise UsageError(
+            f"evaluate: `data` must hold the targets {first.schema.target_name!r};"
+            f" got {data} without. Use 'fitwell predict' for data without targets."
+        )
+    return {"data": examples}

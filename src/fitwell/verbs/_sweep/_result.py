@@ -1,0 +1,178 @@
+"""What a sweep found: the trials in their order, the best of them, and its honest number."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from ...core.files import finite
+from ...core.text import aligned, shorten
+from ...train import Run
+from .._open_run import open_run
+from ._rows import Row, TrialResult
+
+_SHOWN = 10
+_SAID = 0.01
+_CELL = 40
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Final:
+    """What the best setting is worth, on examples that did not choose it.
+
+    Args:
+        test: Test metric: of the best member, or the mean over new seeds; None without a test part.
+        interval: Its 95% interval, over the test examples or over the seeds; None if there is none.
+        over: What the interval is over: ``examples`` or ``seeds``.
+        seeds: How many new seeds it is the mean of; 0 for the best member itself.
+    """
+
+    test: float | None
+    interval: tuple[float, float] | None
+    over: str
+    seeds: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give all fields as plain data."""
+        ends = None if self.interval is None else list(self.interval)
+        return {"test": self.test, "interval": ends, "over": self.over, "seeds": self.seeds}
+
+    def words(self, metric: str) -> str:
+        """Say it in a sentence.
+
+        Args:
+            metric: What the number is.
+        """
+        if self.test is None:
+            return "There is no test part: the validation score of the best is optimistic."
+        what = f"mean of {self.seeds} new seeds" if self.seeds else "best member"
+        ends = ""
+        if self.interval is not None:
+            ends = f" (95% interval over {self.over} {_range(self.interval)})"
+        return f"test {metric} {self.test:.4g} of the {what}{ends}"
+
+
+def _range(ends: Sequence[float]) -> str:
+    return " to ".join(f"{end:.4g}" for end in ends)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class SweepResult:
+    """The trials of a sweep, best first, and what to do next.
+
+    Args:
+        group: Folder of the group.
+        metric: What is compared, on the validation part.
+        mode: Whether ``min`` or ``max`` of it is best.
+        trials: Best first; each has the rows of its members.
+        final: What the best is worth.
+        command: The command that trains the best member alone.
+        importance: Share of each setting in how the metric varies; empty where trials are too few.
+        page: The page that shows it all; None if none was written.
+    """
+
+    group: Path
+    metric: str
+    mode: str
+    trials: tuple[TrialResult, ...]
+    final: Final
+    command: str
+    importance: Mapping[str, Any]
+    page: Path | None
+
+    @property
+    def best(self) -> Row:
+        """The best member of the best trial."""
+        return best_row(self.trials[0], self.mode)
+
+    def best_run(self) -> Run:
+        """Open the run of the best member, ready to predict."""
+        return open_run(self.group / "members" / self.best.member)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give all of it as plain data, ready for JSON."""
+        rows = [row.to_dict() for trial in self.trials for row in trial.rows]
+        value = {
+            "group": str(self.group),
+            "metric": self.metric,
+            "mode": self.mode,
+            "best": {**self.best.to_dict(), "command": self.command},
+            "final": self.final.to_dict(),
+            "members": rows,
+            "importance": dict(self.importance),
+            "page": None if self.page is None else str(self.page),
+        }
+        found: dict[str, Any] = finite(value)
+        return found
+
+    def __str__(self) -> str:
+        rows = [row for trial in self.trials for row in trial.rows]
+        rows = [row for trial in self.trials for row in trial.rows]
+        names = list(dict.fromkeys(name for row in rows for name in row.values))
+        several = any(len(trial.rows) > 1 for trial in self.trials)
+        shown = [name for name in names if not any(_differs(name, one) for one in self.trials)]
+        lines = []
+        for trial in self.trials[:_SHOWN]:
+            values = [_cell(trial.rows[0].values.get(name)) for name in shown]
+            epochs = max(row.epochs for row in trial.rows)
+            count = [len(trial.rows)] if several else []
+            lines.append([f"{trial.trial:03d}", *values, _number(trial.valid), epochs, *count])
+        header = ["trial", *shown, f"valid {self.metric}", "epochs", *["members"] * several]
+        parts = [aligned(header, lines)]
+        if len(self.trials) > _SHOWN:
+            parts[0] += f"\n... {len(self.trials) - _SHOWN} more in {self.group / 'sweep.csv'}"
+        facts = [
+            f"best     {self.group / 'members' / self.best.member}",
+            f"alone    {self.command}",
+            f"honest   {self.final.words(self.metric)}",
+        ]
+        shares = self.importance.get("shares", {})
+        mattered = [
+            f"{name} {100 * share:.0f}%" for name, share in shares.items() if share >= _SAID
+        ]
+        if mattered:
+            facts.append(f"mattered {', '.join(mattered)}")
+        if len(self.trials) > 1:
+            facts.append(f"together fitwell ensemble {self.group} --select greedy")
+        if self.page is not None:
+            facts.append(f"page     {self.page}")
+        parts.append("\n".join(facts))
+        parts.append(OPTIMISTIC)
+        return "\n\n".join(parts)
+
+
+OPTIMISTIC = (
+    "The best validation score is optimistic, since it was chosen for being the best;"
+    " the test score was not."
+)
+
+
+def best_row(trial: TrialResult, mode: str) -> Row:
+    """Give the best member of a trial; of equal ones the first.
+
+    Args:
+        trial: With its members.
+        mode: Whether ``min`` or ``max`` of the metric is best.
+    """
+    known = [row for row in trial.rows if row.valid is not None]
+    best = min if mode == "min" else max
+    return best(known, key=lambda row: row.valid or 0.0) if known else trial.rows[0]
+
+
+def _differs(name: str, trial: TrialResult) -> bool:
+    """Say whether the members of a trial differ in a setting."""
+    return len({row.values.get(name) for row in trial.rows}) > 1
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return shorten(f"{value:.4g}" if isinstance(value, float) else str(value), _CELL)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
