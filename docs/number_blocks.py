@@ -185,6 +185,23 @@ def contests(name: str) -> Callable[[Path], str]:
     return block
 
 
+def populations(records: Path) -> str:
+    """Set the time of a population beside that of others, a line per case.
+
+    Args:
+        records: Folder of the record files.
+    """
+    found = newest(records, "population")
+    others = [who for who in _names(record["result"] for record in found) if who != "fitwell"]
+    lines = []
+    for record in found:
+        result = record["result"]
+        ratios = [number(result.get(who, {}).get("ratio")) for who in others]
+        what = record["what"].removeprefix("population, ")
+        lines.append([what, number(result["fitwell"]["median"]), record["chosen"], *ratios])
+    return table(("", "fitwell, s", "chosen", *others), lines) if found else ""
+
+
 def races(name: str, other: str) -> Callable[[Path], str]:
     """Make a block of the contests within the newest record, a line per contest.
 
@@ -321,6 +338,7 @@ BLOCKS: Mapping[str, Callable[[Path], str]] = {
     "plan": whole("plan"),
     "options": whole("options"),
     "optim": contests("optim"),
+    "population": populations,
     "augment": races("augment", "kornia"),
     "normalization": claims("normalization"),
     "finetune": claims("finetune"),
