@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from fitwell import losses, metrics, optim
 from fitwell.core.errors import UsageError
 from fitwell.data import Batches, Examples, Schema, augmentation
-from fitwell.nn import CNN, MLP, Normalize, Unscale
+from fitwell.nn import CNN, MLP, Normalize, TableEncoder, Unscale
 from fitwell.tasks import make_optimizer
 from fitwell.train import EarlyStopping, Member, Population, Supervised, Trainer
 
@@ -70,6 +70,28 @@ class Sentence(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         words = (x.flatten(1)[:, :7] * 8.99).long().clamp(0, 8)
         return self.head(self.norm(self.words(words))).mean(1)
+
+
+class Rows(nn.Module):
+    """Rows of a table with holes: numbers, and categories in the last two columns."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.flatten(1)[:, :9]
+        numbers = x[:, :7].where(x[:, :7] > 0.2, torch.nan)
+        return torch.cat([numbers, (x[:, 7:] * 4).floor()], dim=1)
+
+
+def table(k: int) -> nn.Module:
+    missing = [False] * 7
+    missing[k] = missing[6 - k] = True
+    encoder = TableEncoder(
+        (0,) * 7 + (4, 5),
+        mean=[0.1 * k] * 7,
+        std=[0.5 + k] * 7,
+        missing=missing,
+        clip=2.0,
+    )
+    return nn.Sequential(Rows(), encoder, nn.Linear(encoder.out_features, CLASSES))
 
 
 class Block(nn.Module):
@@ -134,6 +156,7 @@ MODELS: dict[str, Callable[[int], nn.Module]] = {
         nn.Flatten(), nn.Linear(64, 6), Gate(), nn.ReLU(), nn.Dropout(0.2), nn.Linear(6, CLASSES)
     ),
     "words": lambda k: Sentence(),
+    "table": table,
 }
 
 

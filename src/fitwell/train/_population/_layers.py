@@ -155,6 +155,37 @@ class _Scale(Stacked):
         return self.fold.close((self.fold.open(x) - mean) / std)
 
 
+class _Table(Stacked):
+    """`TableEncoder`: statistics, indicators and tables of categories of every member."""
+
+    def __init__(self, layers: Sequence[Any], fold: Fold, leaves: Mapping[str, Tensor]) -> None:
+        super().__init__(layers, fold, leaves)
+        self.mean = torch.stack([layer.mean for layer in layers]).unsqueeze(1)
+        self.std = torch.stack([layer.std for layer in layers]).unsqueeze(1)
+        self.missing = torch.stack([layer.missing for layer in layers]).unsqueeze(1)
+        sizes = list(enumerate(self.one.cardinalities))
+        self.numbers = torch.tensor([place for place, size in sizes if not size])
+        self.categories = [(place, size) for place, size in sizes if size]
+
+    def forward(self, x: Tensor) -> Tensor:
+        opened = self.fold.open(x)
+        values = opened.index_select(2, self.numbers.to(x.device)) if self.categories else opened
+        scaled = ((values - self.mean) / self.std).nan_to_num(nan=0.0)
+        if self.one.clip is not None:
+            scaled = scaled.clamp(-self.one.clip, self.one.clip)
+        parts = [scaled]
+        if self.missing.shape[2]:
+            places = self.missing.expand(-1, values.shape[1], -1)
+            parts.append(values.gather(2, places).isnan().to(scaled.dtype))
+        for number, (place, size) in enumerate(self.categories):
+            codes = opened[:, :, place].nan_to_num(nan=0.0).to(torch.int64)
+            known = (codes >= 0) & (codes < size)
+            weight = self.leaves[f"embeddings.{number}.weight"]
+            first = torch.arange(len(weight), device=x.device).unsqueeze(1) * size
+            parts.append(F.embedding(codes * known + first, weight.flatten(0, 1)))
+        return self.fold.close(torch.cat(parts, dim=2) if len(parts) > 1 else scaled)
+
+
 class _Dropout(Stacked):
     """Dropout with a probability and a stream of noise for every member."""
 
@@ -211,6 +242,7 @@ _KINDS: Mapping[type, Make] = {
     nn.LayerNorm: _LayerNorm,
     nn.Embedding: _Embedding,
     models.Normalize: _Scale,
+    models.TableEncoder: _Table,
     models.Unscale: _Scale,
 }
 _WITHOUT_OWN: tuple[str, ...] = (
