@@ -17,7 +17,9 @@ from fitwell.core.errors import UsageError
 from fitwell.data import Batches, Examples, Schema, augmentation
 from fitwell.nn import CNN, MLP, Normalize, TableEncoder, Unscale
 from fitwell.tasks import make_optimizer
-from fitwell.train import EarlyStopping, Member, Population, Supervised, Trainer
+from fitwell.train import Choice, EarlyStopping, Member, Population, Supervised, Trainer
+from fitwell.train._population import _choose
+from fitwell.train._population._choose import choose
 
 EXACT: dict[str, Any] = {"rtol": 1e-7, "atol": 1e-8}
 SIDE = 8
@@ -487,8 +489,6 @@ def test_choosing_leaves_no_trace() -> None:
     torch.manual_seed(11)
     wanted = torch.rand(3)
     torch.manual_seed(11)
-    from fitwell.train._population._choose import choose
-
     choice = choose(members)
     torch.testing.assert_close(torch.rand(3), wanted)
     torch.testing.assert_close([m.model.state_dict() for m in members], before, rtol=0, atol=0)
@@ -499,8 +499,6 @@ def test_choosing_leaves_no_trace() -> None:
 
 
 def test_a_stack_is_taken_only_where_it_is_faster() -> None:
-    from fitwell.train import Choice
-
     members: list[Any] = [object() for _ in range(7)]
     slow = Choice(1, {1: 1.0, 7: 1.2})
     assert [len(part) for part in slow.cut(members)] == [1] * 7
@@ -510,6 +508,16 @@ def test_a_stack_is_taken_only_where_it_is_faster() -> None:
     assert fast.speedup == pytest.approx(5)
     # Whether two are faster as a stack is not known from five, so it is tried again.
     assert [fast.covers(count) for count in (5, 3, 2, 1)] == [True, True, False, True]
+
+
+def test_stacks_are_as_large_as_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    members = [Member(**parts(k, MODELS["MLP"]), epochs=200) for k in range(6)]
+    clock = iter(range(10**6))
+    monkeypatch.setattr(_choose.time, "perf_counter", lambda: 1e-9 * next(clock))  # all alike
+    monkeypatch.setattr(_choose, "_CLEARLY", 1.0)  # so that a step of two is twice as fast
+    for free, largest in ((None, 6), (10**12, 6), (2_000_000, 2)):
+        monkeypatch.setattr(_choose, "available_memory", lambda free=free: free)
+        assert choose(members).size == largest
 
 
 def test_choosing_again_for_the_few_that_are_left() -> None:

@@ -107,14 +107,17 @@ def choose(members: Sequence[Member]) -> Choice:
         step = _time(functools.partial(Alone(twin).step, batches[0]), 4 * _STEPS)
         left = sum(member.total_steps - member.step for member in members) * step
         allowed = max(_SHORT, SHARE_OF_TIME * left)
-        seconds, few = {1: step}, min(len(members), _FEW)
+        fitting = min(len(members), _fitting(members, batches[0]))
+        seconds, few = {1: step}, min(fitting, _FEW)
+        if few == 1:
+            return Choice(1, seconds, "memory holds no two of them")
         if _TRIAL_STEPS * few * step > allowed:
             return Choice(1, seconds, "too short to try a stack")
         tried = _try(members[:few], batches[:few])
         if isinstance(tried, str):
             return Choice(1, seconds, tried)
         seconds[few], ways = tried[0] / few, tried[1]
-        for size in _sizes(min(len(members), _fitting(members, batches[0])), few):
+        for size in _sizes(fitting, few):
             if (_STEPS + 1) * size * step > allowed:
                 continue
             more = _try(members[:size], batches[:size], ways)
@@ -125,9 +128,8 @@ def choose(members: Sequence[Member]) -> Choice:
     if best > 1 and seconds[best] * _CLEARLY > step:
         best = 1
     # Larger ones than were tried are as fast, as long as memory holds them.
-    known = max(seconds)
-    most = _fitting(members, batches[0]) if best == known else best
-    return Choice(max(best, min(most, len(members))) if best > 1 else 1, seconds, "", ways)
+    size = fitting if best == max(seconds) else best
+    return Choice(size if best > 1 else 1, seconds, "", ways)
 
 
 def insist(members: Sequence[Member], size: int) -> Choice:
