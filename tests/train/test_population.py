@@ -515,7 +515,7 @@ def test_stacks_are_as_large_as_memory_allows(monkeypatch: pytest.MonkeyPatch) -
     clock = iter(range(10**6))
     monkeypatch.setattr(_choose.time, "perf_counter", lambda: 1e-9 * next(clock))  # all alike
     monkeypatch.setattr(_choose, "_CLEARLY", 1.0)  # so that a step of two is twice as fast
-    for free, largest in ((None, 6), (10**12, 6), (2_000_000, 2)):
+    for free, largest in ((None, 6), (10**12, 6), (8_000_000, 2)):
         monkeypatch.setattr(_choose, "available_memory", lambda free=free: free)
         assert choose(members).size == largest
 
