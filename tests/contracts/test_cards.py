@@ -153,6 +153,8 @@ def shape_problems(path: str, card: Card, value: Any) -> list[str]:
     inputs: dict[str, Tensor] = {}
     for name, shape in shapes.items():
         inputs[name] = torch.randn(shape, generator=generator)
+        if name == "tokens":
+            inputs[name] = torch.randint(letters.bound["vocab_size"], shape, generator=generator)
         if name == "targets" and shape != shapes.get("outputs"):
             inputs[name] = torch.randint(shapes["outputs"][-1], shape, generator=generator)
     if not isinstance(thing, nn.Module) and "generator" in inspect.signature(thing).parameters:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from fitwell import nn as fitwell_nn
 
@@ -44,6 +45,7 @@ CASES: dict[str, dict[str, Any]] = {
         "std": (2.0, 0.5),
         "missing": (True, False),
     },
+    "TextCNN": {"vocab_size": 9, "out_features": 3, "embed_dim": 4, "filters": 2},
     "Unscale": {"mean": 3.0, "std": 2.0},
 }
 PUBLIC = sorted(
@@ -52,7 +54,7 @@ PUBLIC = sorted(
     if inspect.isclass(value) and issubclass(value, nn.Module)
 )
 # Sizes bound to the letters of the docstrings.
-LETTERS = {"B": 3, "C": 5, "H": 7, "W": 11, "F": 3}
+LETTERS = {"B": 3, "C": 5, "H": 7, "W": 11, "F": 3, "T": 6}
 # float64 gradients of deep stacks, by finite differences of step 1e-6.
 GRADIENT_TOLERANCE = 1e-4
 
@@ -71,9 +73,13 @@ def stated_shape(name: str, which: str, module: nn.Module) -> tuple[int, ...]:
     return tuple(eval(part, {}, words) for part in found[1].split(",") if part.strip())
 
 
-def make_input(name: str, module: nn.Module) -> Tensor:
-    shape = stated_shape(name, "x", module)
-    return torch.rand(shape, generator=torch.Generator().manual_seed(1))
+def make_input(name: str, module: nn.Module, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Draw numbers; for modules whose input is called `tokens`, whole ones without padding."""
+    generator = torch.Generator().manual_seed(1)
+    if "tokens" in inspect.signature(module.forward).parameters:
+        shape = stated_shape(name, "tokens", module)
+        return torch.randint(1, CASES[name]["vocab_size"], shape, generator=generator)
+    return torch.rand(stated_shape(name, "x", module), generator=generator).to(dtype)
 
 
 def test_every_public_module_has_a_case() -> None:
@@ -90,18 +96,29 @@ def test_output_has_the_stated_shape(name: str) -> None:
 @pytest.mark.parametrize("name", PUBLIC)
 def test_gradients_equal_finite_differences(name: str) -> None:
     module = build(name).to(torch.float64).eval()
-    x = make_input(name, module)[:2].to(torch.float64).requires_grad_()
+    x = make_input(name, module, torch.float64)[:2]
+    names = [key for key, _ in module.named_parameters()] if not x.is_floating_point() else []
+    weights = [module.get_parameter(key) for key in names]
+
+    def run(x: Tensor, *weights: Tensor) -> Tensor:
+        output: Tensor = functional_call(module, dict(zip(names, weights, strict=True)), (x,))
+        return output
+
+    inputs = (x.requires_grad_() if x.is_floating_point() else x, *weights)
     assert torch.autograd.gradcheck(
-        module, (x,), fast_mode=True, atol=GRADIENT_TOLERANCE, rtol=GRADIENT_TOLERANCE
+        run, inputs, fast_mode=True, atol=GRADIENT_TOLERANCE, rtol=GRADIENT_TOLERANCE
     )
 
 
 @pytest.mark.parametrize("name", PUBLIC)
 def test_gradients_of_a_training_step_are_finite_and_reach_every_parameter(name: str) -> None:
     module = build(name).train()
-    x = make_input(name, module).requires_grad_()
+    x = make_input(name, module)
+    gradients: dict[str, Tensor | None] = {}
+    inputs = {"x": x.requires_grad_()} if x.is_floating_point() else {}
     module(x).square().sum().backward()
-    gradients = {key: p.grad for key, p in module.named_parameters()} | {"x": x.grad}
+    leaves = {**dict(module.named_parameters()), **inputs}
+    gradients = {key: leaf.grad for key, leaf in leaves.items()}
     missing = [key for key, gradient in gradients.items() if gradient is None]
     assert missing == []
     assert all(bool(g.isfinite().all()) for g in gradients.values() if g is not None)
@@ -121,7 +138,7 @@ def test_state_dict_makes_a_new_one_equal(name: str) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_dtype_is_kept(name: str, dtype: torch.dtype) -> None:
     module = build(name).to(dtype).eval()
-    assert module(make_input(name, module).to(dtype)).dtype == dtype
+    assert module(make_input(name, module, dtype)).dtype == dtype
 
 
 @pytest.mark.parametrize("name", PUBLIC)
@@ -137,7 +154,7 @@ def test_evaluation_is_deterministic_and_changes_no_state(name: str) -> None:
 @pytest.mark.parametrize("name", PUBLIC)
 def test_permuting_the_batch_permutes_the_output(name: str) -> None:
     module = build(name).to(torch.float64).eval()
-    x = make_input(name, module).to(torch.float64)
+    x = make_input(name, module, torch.float64)
     order = torch.tensor([2, 0, 1])
     torch.testing.assert_close(module(x)[order], module(x[order]), rtol=1e-9, atol=1e-12)
 

@@ -145,8 +145,11 @@ def test_a_page_of_numbers(tmp_path: Path) -> None:
                    "parts": {"test": together("test", ("member-1", "member-2"), "rmse")}},
     })  # fmt: skip
     own = json.loads((folder / "members" / "member-1" / "evaluation.json").read_text())
-    write(folder, "evaluation.json", own)
+    disputed = [{"id": "7", "target": "2", "row": {"a": None, "b": "x"},
+                 "answers": {"member-1": "1.25", "member-2": "-3.5"}}]  # fmt: skip
+    write(folder, "evaluation.json", {**own, "disputed": disputed})
     text = text_of(render_group(folder))
+    assert "7 2 −3.5 to 1.25 a none; b x" in text
     assert "test RMSE of the ensemble" in text
     assert "spread of answers" in text
     assert "Histogram of the residuals" in text

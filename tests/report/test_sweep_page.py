@@ -117,7 +117,7 @@ def test_few_members_no_rungs_and_no_test_part(tmp_path: Path) -> None:
 
 
 def test_new_seeds_are_named(tmp_path: Path) -> None:
-    final = {"test": 0.95, "interval": [0.93, 0.97], "over": "seeds", "seeds": 3}
+    final = {"test": 0.95, "interval": [0.93, 0.97], "over": "seeds", "seeds": 3, "new": True}
     text = text_of(render_sweep(make_sweep(tmp_path / "c", final=final)))
     assert "mean of 3 new seeds" in text
     assert "95% interval over seeds 93.0% to 97.0%" in text

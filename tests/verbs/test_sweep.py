@@ -15,6 +15,7 @@ import torch
 import fitwell
 from fitwell.core.errors import RunError, UnknownName, UsageError
 from fitwell.train import Run
+from fitwell.verbs._several._together import train_together
 from fitwell.verbs._sweep import SweepResult
 
 from .runs import call, quick
@@ -92,12 +93,16 @@ def test_the_best_trial_has_the_best_mean_on_the_validation_part(swept: SweepRes
     assert swept.best.valid == max(row.valid or 0 for row in swept.trials[0].rows)
 
 
-def test_the_final_number_is_of_the_test_part(swept: SweepResult) -> None:
-    result = swept.best_run().result
-    assert swept.final.test == result["test"]["accuracy"]
+def test_the_final_number_is_of_the_test_part(swept: SweepResult, tmp_path: Path) -> None:
+    tests = [row.test or 0 for row in swept.trials[0].rows]
     low, high = swept.final.interval or (1, 0)
-    assert low < swept.final.test < high
+    assert swept.final.test == pytest.approx(sum(tests) / 2)
+    assert 0 <= low < min(tests) <= max(tests) < high <= 1
+    assert "mean of 2 seeds (95% interval over seeds" in str(swept)
     assert "chosen for being the best" in str(swept)
+    alone = tiny(tmp_path / "alone", over={"lr": [0.01, 0.02]}, method="grid")
+    assert alone.final.test == alone.best_run().result["test"]["accuracy"]
+    assert "of the best member (95% interval over examples" in str(alone)
 
 
 def test_the_table_has_a_row_per_member(swept: SweepResult) -> None:
@@ -123,7 +128,7 @@ def test_the_command_trains_the_best_alone(
     alone, member = Run.open(tmp_path / "alone"), swept.best_run()
     assert alone.settings == member.settings
     # Trained together or alone: the same up to rounding, so nearly the same answers.
-    assert alone.result["test"]["accuracy"] == pytest.approx(swept.final.test, abs=0.02)
+    assert alone.result["test"]["accuracy"] == pytest.approx(swept.best.test, abs=0.02)
 
 
 def test_the_same_command_trains_nothing_again_and_more_trials_are_added(
@@ -286,6 +291,21 @@ def test_plat_16_the_best_members_can_be_combined(swept: SweepResult, tmp_path: 
     together = fitwell.ensemble(swept.group, group=tmp_path / "together", report=False)
     assert set(together.weights) == {row.member for t in swept.trials for row in t.rows}
     assert "test" in together.parts
+
+
+def test_members_are_trained_where_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def here(members: Any, **where: Any) -> Any:
+        asked.append((len(members), where))
+        return train_together(members, quiet=True)
+
+    monkeypatch.setattr("fitwell.verbs._sweep._rounds.train_together", here)
+    tiny(tmp_path / "g", workers=2, epochs=1, refit_seeds=1)
+    where = {"workers": 2, "cluster": None, "quiet": True}
+    assert asked == [(4, {"watch": None, **where}), (1, where)]
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:

@@ -202,7 +202,7 @@ def test_each_round_is_told_before_the_next_is_asked(studies: list[_Study], tmp_
         return fitwell.sweep(
             "digits", over={"batch_size": "integer(60, 64)", "seed": "each(0, 1)"},
             method="optuna", trials=4, together=2, model="MLP(hidden=(8,))", epochs=1,
-            group=tmp_path / "rounds", report=False, quiet=True,
+            group=tmp_path / "rounds", resume=True, report=False, quiet=True,
         )  # fmt: skip
 
     found = sweep()

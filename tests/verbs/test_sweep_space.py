@@ -102,14 +102,17 @@ def test_lists_and_numbers_come_from_python() -> None:
     found = read_space(
         {
             "batch-size": [32, 64],
-            "model": ["MLP(hidden=(8,))", "my file.py:Net"],
+            "model": ["MLP(hidden=(8,))", "net.py:Net(3)"],
             "lr": "log(1, 2)",
+            "augment": ["Flip(), Crop(padding=2)", "none"],
         },
         KNOWN,
     )
     assert found.texts["batch_size"] == "choice(32, 64)"
     models = {point.settings["model"] for point in every(found)}
     assert models == {"MLP(hidden=(8,))", "net.py:Net(3)"}
+    augments = {point.settings["augment"] for point in every(found)}
+    assert augments == {"Flip(), Crop(padding=2)", "none"}
 
 
 @given(

@@ -159,7 +159,8 @@ class Lockstep:
     def last(self, member: int) -> Mapping[str, Any]:
         end = self.stopped.get(member, (self.epoch, ""))[0]
         epoch = min(self.epoch, end, self.ends.get(member, self.epoch))
-        return {"epoch": epoch, "valid": {"accuracy": self.scores[member][epoch - 1]}}
+        score = self.scores[member][epoch - 1]
+        return {"epoch": epoch, "train": {"loss": 1 - score}, "valid": {"accuracy": score}}
 
     def stop(self, member: int, reason: str) -> None:
         self.stopped[member] = (self.epoch, reason)
@@ -206,6 +207,15 @@ def test_what_ended_by_itself_is_compared_by_its_best_value() -> None:
     assert sorted(trainings.stopped) == [1, 2, 3]
     first, second = found.rungs()
     assert (first.kept, second.kept) == ((0, 3), (0,))
+
+
+def test_what_diverged_has_no_value_whatever_it_had_before() -> None:
+    nan = float("nan")
+    trainings = Lockstep([[0.9, nan, nan, nan], [0.5] * 4, [0.6] * 4], ends={0: 2})
+    found = watcher(Halving(factor=2, min_epochs=2), range(3), last=3)
+    trainings.run(found)
+    assert found.rungs()[0].scores == {0: None, 1: 0.5, 2: 0.6}
+    assert found.rungs()[0].kept == (2,)
 
 
 def test_what_ended_in_an_earlier_session_takes_part() -> None:

@@ -149,7 +149,4 @@ def _time_folds(times: npt.NDArray[Any], folds: int) -> list[Fold]:
             f"crossval: `folds` must leave rows in each stretch of time; got {folds} for"
             f" {len(np.unique(times))} different times. Use fewer folds."
         )
-    return [
-        (np.sort(order[:cut]), np.sort(order[cut:end]))
-        for cut, end in pairwise(cuts)
-    ]
+    return [(np.sort(order[:cut]), np.sort(order[cut:end])) for cut, end in pairwise(cuts)]

@@ -52,6 +52,7 @@ from ._shapes import check_cat as check_cat
 from ._shapes import check_input as check_input
 from ._shapes import shares_memory as shares_memory
 from ._spatial_transformer import SpatialTransformer as SpatialTransformer
+from ._text_cnn import TextCNN as TextCNN
 from ._weight_norms import conv_operator_norm as conv_operator_norm
 from ._weight_norms import weight_norm_init_ as weight_norm_init_
 

@@ -22,4 +22,5 @@ from ._page import render_report as render_report
 from ._paired import Paired as Paired
 from ._paired import pair_answers as pair_answers
 from ._rate_range import rate_range as rate_range
+from ._sweep_page import BELIEVED as BELIEVED
 from ._sweep_page import render_sweep as render_sweep

@@ -210,6 +210,12 @@ def _notes(
             "The held-out rows also chose the epoch of each member, which flatters the score a"
             " little. Leave out --inner 0 to have it chosen by other rows."
         )
+    parts = list(mapping(result.get("parts")))
+    if parts and "test" not in parts:
+        notes.append(
+            "There is no test part. The scores are of the validation part, which also chose the"
+            " epoch of each member and the best of them, so they are a little too good."
+        )
     if result.get("selected_on"):
         notes.append(
             "The validation part chose the members, so that its score flatters; the test part did"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -12,11 +12,13 @@ from urllib.parse import quote
 from ..core.groups import member_folders
 from ._examples import Picture
 from ._group_figures import part_words
-from ._numbers import duration, label, metric_label, metric_text, percent, plain
+from ._numbers import duration, label, metric_label, metric_text, percent, plain, short
 from ._records import Records, mapping, number, sequence
 
 _BYTES: Final = 600_000
 """Pictures together, as base64; the page must stay small enough to mail."""
+_VOTES: Final = 4
+"""Answers that are named for an example."""
 
 
 def member_table(
@@ -129,6 +131,7 @@ def disputed_examples(own: Records, judged: Sequence[Mapping[str, Any]]) -> dict
     items = [mapping(item) for item in sequence(own.evaluation.get("disputed"))]
     if not items:
         return None
+    by_number = own.evaluation.get("regression") is not None
     shown, budget = [], _BYTES
     for item in items:
         answers = mapping(item.get("answers"))
@@ -136,13 +139,14 @@ def disputed_examples(own: Records, judged: Sequence[Mapping[str, Any]]) -> dict
         picture = picture if len(picture.text) <= budget else Picture()
         budget -= len(picture.text)
         truth = plain(item.get("target"))
-        votes = Counter(plain(answer) for answer in answers.values()).most_common()
+        votes = Counter(plain(answer) for answer in answers.values()).most_common(_VOTES)
         shown.append(
             {
                 "id": plain(item.get("id")),
                 "target": truth,
                 "picture": picture,
-                "votes": [(word, times, word == truth) for word, times in votes[:4]],
+                "votes": [(word, times, word == truth) for word, times in votes],
+                "range": _range(answers.values()) if by_number else "",
                 "answers": "; ".join(f"{name}: {plain(word)}" for name, word in answers.items()),
                 "row": "; ".join(
                     f"{name} {plain(value)}" for name, value in mapping(item.get("row")).items()
@@ -150,4 +154,10 @@ def disputed_examples(own: Records, judged: Sequence[Mapping[str, Any]]) -> dict
             }
         )
     part = part_words(judged[-1]) if judged else "test"
-    return {"part": part, "items": shown, "members": len(mapping(items[0].get("answers")))}
+    members = len(mapping(items[0].get("answers")))
+    return {"part": part, "items": shown, "members": members, "numbers": by_number}
+
+
+def _range(answers: Iterable[Any]) -> str:
+    found = sorted(float(answer) for answer in answers)
+    return f"{short(found[0])} to {short(found[-1])}"

@@ -16,7 +16,7 @@ from ._sections import epoch_line
 from ._sweep_figures import SettingAxis, all_settings, along_setting, rung_scores
 from ._templates import figure, render
 
-_FEW: Final = 0.3
+BELIEVED: Final = 0.3
 """Share of the variance that a model of the settings must explain to be believed."""
 
 _SHOWN: Final = 100
@@ -89,7 +89,8 @@ def _best(result: Mapping[str, Any], metric: str) -> dict[str, Any]:
                 "dot": f"{100 * value:.2f}%",
             }
     seeds = final.get("seeds") or 0
-    of = f"mean of {seeds} new seeds" if seeds else f"of {best['member']}"
+    new = "new " * bool(final.get("new"))
+    of = f"mean of {seeds} {new}seeds" if seeds else f"of {best['member']}"
     valid = value is None
     return {
         "title": f"{'validation' if valid else 'test'} {metric_label(metric)}, {of}",
@@ -152,7 +153,7 @@ def _importance(result: Mapping[str, Any]) -> dict[str, Any] | None:
     explained = float(found["explained"])
     names = [*_short_names(list(shares)), "together"]
     values = [*shares.values(), float(found["together"])]
-    if explained < _FEW:
+    if explained < BELIEVED:
         caption = (
             f"A forest of the trials predicts {percent(explained, 0)} of how others vary: too"
             " little to trust these shares. Try more settings."

@@ -83,6 +83,7 @@ def combine_runs(runs: Mapping[str, Run], data: Any, *, combine: Combine, greedy
             combine=combine,
             weights=weights,
             best=best,
+            fair=part != "valid",
         )
         for part, examples in parts.items()
     }

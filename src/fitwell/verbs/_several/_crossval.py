@@ -67,9 +67,10 @@ class CrossvalResult:
     def __str__(self) -> str:
         times = f", {self.repeats} times" if self.repeats > 1 else ""
         lines = [f"group    {self.group}: {self.folds} folds{times}, {self.mode}", ""]
+        names = sorted(self.scores, key=lambda name: name != self.metric)  # what counts comes first
         rows = [
-            [name, f"{found.mean:.4g}", _number(found.std), *map(_number, found.interval or ())]
-            for name, found in self.scores.items()
+            [name, *map(_number, (found.mean, found.std, *(found.interval or (None, None))))]
+            for name, found in ((name, self.scores[name]) for name in names)
         ]
         lines += [aligned(["held out", "mean", "std", "95% from", "to"], rows), ""]
         if len(self.scores[self.metric].values) <= 20:

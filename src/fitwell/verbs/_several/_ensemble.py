@@ -16,7 +16,15 @@ from ...train import Combine, Run
 from .._prepare import defaults
 from ._combined import combine_runs
 from ._group import Group, as_group
-from ._members import Launch, begin_group, group_folder, train_members, typed, with_own_models
+from ._members import (
+    Launch,
+    begin_group,
+    group_folder,
+    same,
+    train_members,
+    typed,
+    with_own_models,
+)
 from ._options import check_lent, with_training_options
 from ._outputs import Together, check_fits
 from ._page import write_group_page
@@ -29,6 +37,7 @@ Vary = Literal["seed", "bootstrap"]
 Select = Literal["all", "greedy"]
 
 _MOST: Final = 500
+"""Members of one ensemble; more is a mistake."""
 
 
 @final
@@ -37,8 +46,6 @@ class EnsembleResult:
     """Several runs as one.
 
     Args:
-        workers: Processes that each train a part of the members.
-        cluster: Address of a Ray cluster to start the processes on; this machine if left out.
         group: Folder of the ensemble, which `predict` and `evaluate` take like a run.
         combine: What of the outputs is averaged.
         metric: The metric that stands for a run.
@@ -119,6 +126,8 @@ def ensemble(
             mean probability. Numbers are averaged.
         select: Take all members alike, or choose them by the validation part, with replacement.
         data: The data again, if it was in memory or is somewhere else now.
+        workers: Processes that each train a part of the members.
+        cluster: Address of a Ray cluster to start the processes on; this machine if left out.
         group: Folder of the ensemble; a new one in runs/ if left out.
         resume: Go on with a group that was stopped; finished members stay.
         report: Whether report.html is written at the end.
@@ -141,7 +150,7 @@ def ensemble(
     own = {"members": members, "vary": list(vary), "snapshots": snapshots}
     shown = {"combine": combine, "select": select}
     existing = _existing(sources)
-    typed_in = [name for name, value in training.items() if value != defaults()[name]]
+    typed_in = [name for name, value in training.items() if not same(value, defaults()[name])]
     if existing and typed_in:
         raise UsageError(
             f"ensemble: `{typed_in[0]}` must be left out for runs that are trained"

@@ -55,8 +55,7 @@ def typed(verb: Callable[..., Any], given: Mapping[str, Any], *words: str | Path
     kept = {
         name: value
         for name, value in given.items()
-        if name in ("source", "path")
-        or (_is_typed(value) and not _same(value, known[name].default))
+        if name in ("source", "path") or (_is_typed(value) and not same(value, known[name].default))
     }
     line = command(verb.__name__, {"source": None, "path": None, **kept})
     return " ".join([line, *(shlex.quote(str(word)) for word in words)])
@@ -69,7 +68,13 @@ def _is_typed(value: Any) -> bool:
     return isinstance(value, (str, int, float, Path))
 
 
-def _same(value: Any, default: Any) -> bool:
+def same(value: Any, default: Any) -> bool:
+    """Say whether an argument is what it is if it is left out.
+
+    Args:
+        value: The argument.
+        default: Its default.
+    """
     if isinstance(value, (list, tuple)) and isinstance(default, (list, tuple)):
         return list(value) == list(default)
     return value is default or (isinstance(value, (str, int, float)) and value == default)

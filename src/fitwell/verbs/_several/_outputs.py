@@ -140,7 +140,7 @@ class Together:
         interval: 95% interval of the headline metric over draws of the examples, if known.
         best: The member that was best on the validation part, which it is compared to.
         paired: The members together against the best one, on the same examples; None if a single
-            member has all the weight.
+            member has all the weight, or if the best one was chosen on these.
         disagreement: Share of examples on which two members answer differently, on average over
             pairs; of numbers, the spread of the members' answers.
     """
@@ -191,6 +191,7 @@ def judge(
     combine: Combine,
     weights: Tensor | None = None,
     best: str,
+    fair: bool = True,
 ) -> Together:
     """Measure members alone and together.
 
@@ -201,7 +202,8 @@ def judge(
         part: Name of the part.
         combine: What of the outputs is averaged.
         weights: Share of each member; None gives all the same.
-        best: The member to compare with, chosen on other examples.
+        best: The member to compare with.
+        fair: Whether it was chosen on other examples; if not, the two are not tested.
     """
     first, targets = next(iter(runs.values())), targets_of(examples)
     metric, by_number = headline_metric(first), first.schema.target_kind == "number"
@@ -224,7 +226,7 @@ def judge(
         interval=_interval(metric, scores, answers, targets),
         best=best,
         paired=None
-        if alone
+        if alone or not fair
         else pair_answers(
             ("the ensemble", best),
             {"valid": "validation", "data": "new"}.get(part, part),

@@ -243,10 +243,10 @@ def as_trained(run: Run, splits: Splits) -> Splits:
     """
     if run.manifest.get("rows") != "pool":
         return splits
+    pool = merged(splits)
     try:
         with np.load(run.folder / "split.npz", allow_pickle=False) as file:
             rows = {part: torch.from_numpy(file[part].astype(np.int64)) for part in file.files}
-        pool = merged(splits)
         made = {part: pool.select(places) for part, places in rows.items()}
         return replace(
             splits,

@@ -61,6 +61,7 @@ def evaluate_group(
             combine=group.combine,
             weights=weights,
             best=best_run(runs),
+            fair=name != "valid",
         )
     seconds = time.perf_counter() - started
     results = [run.result for run in runs.values()]

@@ -79,13 +79,14 @@ def _written(value: Any) -> str:
 
 
 def _written_value(value: Any) -> str:
+    """Give the text of one value; what is no single spec, such as file.py:Name, is quoted."""
     if not isinstance(value, str):
         return repr(value)
     try:
-        parse(f"settings({value})")
-    except UsageError:  # such as file.py:Name, which is a word in quotes then
+        within = parse(f"settings({value})")
+    except UsageError:
         return repr(value)
-    return value
+    return value if len(within.args) == 1 and not within.kwargs else repr(value)
 
 
 def _parsed(option: str, text: str) -> Any:

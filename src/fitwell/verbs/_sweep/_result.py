@@ -9,6 +9,7 @@ from typing import Any, final
 
 from ...core.files import finite
 from ...core.text import aligned, shorten
+from ...report import BELIEVED
 from ...train import Run
 from .._open_run import open_run
 from ._rows import Row, TrialResult
@@ -24,21 +25,28 @@ class Final:
     """What the best setting is worth, on examples that did not choose it.
 
     Args:
-        test: Test metric: of the best member, or the mean over new seeds; None without a test part.
+        test: Test metric of the best member, or the mean over seeds; None without a test part.
         interval: Its 95% interval, over the test examples or over the seeds; None if there is none.
         over: What the interval is over: ``examples`` or ``seeds``.
-        seeds: How many new seeds it is the mean of; 0 for the best member itself.
+        seeds: How many seeds it is the mean of; 0 for the best member itself.
+        new: Whether the seeds had no part in the choice.
     """
 
     test: float | None
     interval: tuple[float, float] | None
     over: str
     seeds: int = 0
+    new: bool = False
+
+    @property
+    def of(self) -> str:
+        """What it is the number of, in words."""
+        return f"mean of {self.seeds} {'new ' * self.new}seeds" if self.seeds else "best member"
 
     def to_dict(self) -> dict[str, Any]:
         """Give all fields as plain data."""
         ends = None if self.interval is None else list(self.interval)
-        return {"test": self.test, "interval": ends, "over": self.over, "seeds": self.seeds}
+        return {**vars(self), "interval": ends}
 
     def words(self, metric: str) -> str:
         """Say it in a sentence.
@@ -48,11 +56,10 @@ class Final:
         """
         if self.test is None:
             return "There is no test part: the validation score of the best is optimistic."
-        what = f"mean of {self.seeds} new seeds" if self.seeds else "best member"
         ends = ""
         if self.interval is not None:
             ends = f" (95% interval over {self.over} {_range(self.interval)})"
-        return f"test {metric} {self.test:.4g} of the {what}{ends}"
+        return f"test {metric} {self.test:.4g} of the {self.of}{ends}"
 
 
 def _range(ends: Sequence[float]) -> str:
@@ -130,9 +137,10 @@ class SweepResult:
             f"alone    {self.command}",
             f"honest   {self.final.words(self.metric)}",
         ]
-        shares = self.importance.get("shares", {})
         mattered = [
-            f"{name} {100 * share:.0f}%" for name, share in shares.items() if share >= _SAID
+            f"{name} {100 * part:.0f}%"
+            for name, part in self.importance.get("shares", {}).items()
+            if part >= _SAID and self.importance["explained"] >= BELIEVED
         ]
         if mattered:
             facts.append(f"mattered {', '.join(mattered)}")

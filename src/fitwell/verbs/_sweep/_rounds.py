@@ -204,6 +204,8 @@ class Rounds:
         """Read what a member has completed; that stands for later epochs if it ended by itself."""
         files = read_run(self.folder(member.name), owner="sweep")
         curve: dict[int, float | None] = dict(curve_of(files.epochs, *self.base))
+        if files.run.get("status") == "failed":
+            curve[max(curve, default=0) + 1] = None
         if not str(files.run.get("stopped") or "").startswith(FELL_SHORT):
             carry_on(curve, last)
         return curve

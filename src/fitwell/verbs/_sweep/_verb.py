@@ -248,16 +248,27 @@ def _finish(rounds: Rounds, *, refit_seeds: int, keep: str, report: bool) -> Swe
 
 
 def _final(rounds: Rounds, best: Row, refitted: Sequence[Row]) -> Final:
-    tests = [row.test for row in refitted if row.test is not None]
-    if tests:
-        interval = corrected_t_interval(tests, 0.0) if len(tests) > 1 else None
-        mean = math.fsum(tests) / len(tests)
-        return Final(test=mean, interval=interval, over="seeds", seeds=len(tests))
+    """Give the test metric of the best setting, over seeds where there are several."""
+    share = rounds.base[0] == "accuracy"
+    rows = refitted or [row for row in rounds.rows() if _same_but_seed(row, best)]
+    tests = [row.test for row in rows if row.test is not None]
+    interval = corrected_t_interval(tests, 0.0) if len(tests) > 1 else None
+    if interval is not None and share:
+        interval = max(0.0, interval[0]), min(1.0, interval[1])
+    if refitted or interval is not None:
+        mean = math.fsum(tests) / len(tests) if tests else None
+        new = bool(refitted)
+        return Final(test=mean, interval=interval, over="seeds", seeds=len(rows), new=new)
     part = rounds.data.splits.test
-    interval = None
-    if best.test is not None and part is not None and rounds.base[0] == "accuracy":
+    if best.test is not None and part is not None and share:
         interval = wilson_interval(best.test * len(part), len(part))
     return Final(test=best.test, interval=interval, over="examples")
+
+
+def _same_but_seed(row: Row, best: Row) -> bool:
+    """Say whether members were chosen together and differ in nothing but the seed."""
+    alike = [{k: v for k, v in one.values.items() if k != "seed"} for one in (row, best)]
+    return row.trial == best.trial and alike[0] == alike[1]
 
 
 def _alone(rounds: Rounds, best: Row) -> str:

@@ -95,6 +95,9 @@ class Watcher:
         epoch, before = record["epoch"], curve.get(max(curve, default=0))
         if epoch in curve:
             return
+        if not math.isfinite((record.get("train") or {}).get("loss", 0.0)):
+            curve[epoch] = None  # it ends here, and nothing of it is kept
+            return
         value = curve_of([record], self._metric, self._mode).get(epoch)
         both = [one for one in (before, value) if one is not None]
         best = min if self._mode == "min" else max
