@@ -66,11 +66,15 @@ CASES = {
 }
 
 
-@functools.cache
+KEPT: dict[str, Any] = {}  # in each process; a cached function could not be sent to another
+
+
 def digits() -> Any:
     from fitwell.data import load_builtin
 
-    return load_builtin("digits")
+    if "digits" not in KEPT:
+        KEPT["digits"] = load_builtin("digits")
+    return KEPT["digits"]
 
 
 def parts(case: Case, seed: int) -> dict[str, Any]:

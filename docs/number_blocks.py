@@ -243,7 +243,7 @@ def claims(start: str) -> Callable[[Path], str]:
         for record in found:
             count = len(record["seeds"])
             seeds = "1 seed" if count == 1 else f"{count} seeds"
-            parts += [f"{record['what'].capitalize()}, {seeds}:"]
+            parts += [f"{record['what'][0].upper()}{record['what'][1:]}, {seeds}:"]
             rows = {name: _without_lists(row) for name, row in record["result"].items()}
             parts += [result_table(rows)]
         return "\n\n".join(parts)
@@ -288,7 +288,8 @@ def ladder(records: Path) -> str:
     Args:
         records: Folder of the record files.
     """
-    found = [r for r in newest(records, "recipes") if r["what"].startswith("ladder ")]
+    known = newest(records, "recipes")
+    found = [r for rung in _RUNGS for r in known if r["what"] == f"ladder {rung}"]
     lines = []
     for record in found:
         test = record["result"]["test"]
@@ -320,6 +321,9 @@ def ladder(records: Path) -> str:
     return "\n\n".join(parts)
 
 
+_RUNGS = ("simple", "medium", "strong", "boss")
+
+
 def _range(row: Mapping[str, Any]) -> str:
     return f"{number(row['low'])} to {number(row['high'])}"
 
@@ -349,6 +353,8 @@ BLOCKS: Mapping[str, Callable[[Path], str]] = {
     "spatial transformer": claims("spatial transformer"),
     "go pooling": claims("go, pooling"),
     "depth width": claims("depth and width"),
+    "frequency filters": claims("frequency filters"),
+    "text cnn": claims("text cnn"),
     "covid": covid,
 }
 """What each block says, by name; nothing where there is no record."""

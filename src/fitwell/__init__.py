@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .data import Examples as Examples
     from .data import Schema as Schema
     from .data import Splits as Splits
+    from .doctor import watch as watch
     from .estimators import Classifier as Classifier
     from .estimators import Regressor as Regressor
     from .train import Run as Run
@@ -53,6 +54,7 @@ _CLASSES = {
     "Splits": "fitwell.data",
     "Trainer": "fitwell.train",
     "explain_errors": "fitwell.train",
+    "watch": "fitwell.doctor",
 }
 _VERBS = {
     "average": "fitwell.verbs._average",
@@ -96,6 +98,7 @@ __all__ = [
     "resume",
     "sweep",
     "train",
+    "watch",
 ]
 
 

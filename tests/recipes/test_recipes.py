@@ -23,12 +23,14 @@ SHAPES = {"digits": (8, 8), "mnist": (28, 28), "fashion_mnist": (28, 28), "cifar
 OWN_WAY = (
     "covid_hw1",
     "finetune",
+    "frequency_filters",
     "go_pooling",
     "large_batches",
     "normalization",
     "rotation",
     "spatial_transformer",
     "swap",
+    "text_cnn",
 )
 """Recipes that are more than one training; they have tests of their own."""
 

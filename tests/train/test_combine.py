@@ -167,6 +167,23 @@ def test_greedy_selection_of_numbers() -> None:
     assert greedy_weights(outputs, targets, rounds=4).tolist() == [0.5, 0.5, 0]
 
 
+@pytest.mark.parametrize("combine", ["probs", "logits", "vote"])
+@pytest.mark.parametrize("broken", [0, 1, 2])
+def test_a_model_that_gives_nan_gets_no_share(broken: int, combine: Combine) -> None:
+    outputs, targets = random_outputs(0, members=3), labels(0)
+    whole = [member for member in range(3) if member != broken]
+    expected = greedy_weights(outputs[whole], targets, combine=combine)
+    outputs[broken, 3, 1] = float("nan")
+    weights = greedy_weights(outputs, targets, combine=combine)
+    assert weights[broken] == 0
+    torch.testing.assert_close(weights[whole], expected)
+    assert combine_outputs(outputs, combine=combine, weights=weights).isfinite().all()
+    with pytest.raises(UsageError, match="got NaN or infinite losses for all 3"):
+        greedy_weights(outputs.fill_(float("nan")), targets, combine="logits")
+    numbers = torch.tensor([[float("nan"), 0.0], [1.0, 2.0]])
+    assert greedy_weights(numbers, torch.tensor([1.0, 1.0])).tolist() == [0, 1]
+
+
 def test_what_cannot_be_combined_is_refused() -> None:
     outputs = random_outputs(0)
     with pytest.raises(UsageError, match=r"`combine` must be one of .*; got 'sum'"):

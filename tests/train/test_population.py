@@ -18,7 +18,7 @@ from fitwell.data import Batches, Examples, Schema, augmentation
 from fitwell.nn import CNN, MLP, Normalize, TableEncoder, Unscale
 from fitwell.tasks import make_optimizer
 from fitwell.train import Choice, EarlyStopping, Member, Population, Supervised, Trainer
-from fitwell.train._population import _choose
+from fitwell.train._population import _choose, _trial
 from fitwell.train._population._choose import choose
 
 EXACT: dict[str, Any] = {"rtol": 1e-7, "atol": 1e-8}
@@ -340,7 +340,7 @@ def test_losses_without_a_stacked_form_are_mapped(loss: Any) -> None:
         assert member.history.losses == pytest.approx(trainer.history.losses, rel=1e-5)
 
 
-def test_weighted_classes_and_targets_of_numbers_go_through_the_general_loss() -> None:
+def test_weighted_classes_go_through_the_general_loss() -> None:
     weighted = losses.CrossEntropy(weights=(1.0, 2.0, 3.0, 4.0))
     check(MODELS["MLP"], objective=Supervised(weighted, partial(_classification)))
 
@@ -468,7 +468,7 @@ def test_a_layer_that_gives_more_than_the_outputs_is_not_stacked() -> None:
     members = [Member(**parts(k, make)) for k in range(2)]
     population = Population(members)
     population.fit()
-    assert "cannot be stacked" in str(next(iter(population.choices.values())))
+    assert {choice.size for choice in population.choices.values()} == {1}
     for k, member in enumerate(members):
         assert_equal(member, alone(parts(k, make), 1))
 
@@ -513,7 +513,7 @@ def test_a_stack_is_taken_only_where_it_is_faster() -> None:
 def test_stacks_are_as_large_as_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
     members = [Member(**parts(k, MODELS["MLP"]), epochs=200) for k in range(6)]
     clock = iter(range(10**6))
-    monkeypatch.setattr(_choose.time, "perf_counter", lambda: 1e-9 * next(clock))  # all alike
+    monkeypatch.setattr(_trial.time, "perf_counter", lambda: 1e-9 * next(clock))  # all alike
     monkeypatch.setattr(_choose, "_CLEARLY", 1.0)  # so that a step of two is twice as fast
     for free, largest in ((None, 6), (10**12, 6), (8_000_000, 2)):
         monkeypatch.setattr(_choose, "available_memory", lambda free=free: free)

@@ -20,7 +20,7 @@ from fitwell.data import load_arrays, load_builtin
 from fitwell.report import pair_answers
 from fitwell.verbs._several import BaselinesResult, baselines
 
-from .runs import call
+from .runs import call, quick
 
 # Encoding and standardizing pass through float32.
 ROUNDED = 1e-4
@@ -120,6 +120,14 @@ def test_a_run_is_measured_beside_them(digits) -> None:
     assert found.paired.difference == pytest.approx(expected.difference, abs=1 / 270)
     with pytest.raises(UsageError, match="`folds` must be 0 for a run"):
         baselines(digits.folder, folds=3)
+
+
+def test_what_chose_the_best_does_not_test_it(tmp_path: Path) -> None:
+    run = quick("digits", test=0.0, run=tmp_path / "run")
+    found = baselines(run.folder, only=("constant", "neighbors"))
+    assert list(found.baselines[-1].scores) == ["valid"]
+    assert found.paired is None
+    assert "no paired test: there is no test part" in str(found)
 
 
 def test_tables_with_words_and_gaps(house_file: Path) -> None:

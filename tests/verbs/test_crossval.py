@@ -82,12 +82,15 @@ def test_tune_16_mean_spread_and_interval_are_those_of_the_members(folds) -> Non
 
 
 def test_the_held_out_rows_have_no_say(folds) -> None:
+    held: list[int] = []
     for run in members(folds):
         with np.load(run.folder / "split.npz") as file:
             parts = {name: set(file[name].tolist()) for name in file.files}
         assert len(set.union(*parts.values())) == sum(map(len, parts.values())) == 1527
-        assert parts["test"] >= {0} or parts["train"] | parts["valid"] >= {0}
+        assert len(parts["valid"]) == pytest.approx(0.1 * (1527 - 509), abs=1)
         assert run.manifest["fold"]["held_out"] == "test"
+        held += parts["test"]
+    assert sorted(held) == list(range(1527))
     assert folds.honest
 
 
@@ -108,6 +111,8 @@ def test_members_and_their_average_are_measured_on_the_test_part(folds) -> None:
         float(F.nll_loss(mean.log(), test.targets)), rel=ROUNDED
     )
     assert folds.test.scores["loss"] <= np.mean([s["loss"] for s in folds.test.members.values()])
+    again = fitwell.evaluate(folds.group)
+    assert again.together["test"] == folds.test  # the same single one to compare with
 
 
 def test_a_member_is_a_run_that_can_be_measured_again(folds) -> None:
@@ -231,6 +236,64 @@ def test_scores_that_a_choice_has_flattered_are_told_apart(tmp_path: Path) -> No
     assert [f"seed={seed}" for seed in chosen] == found.nested["by_fold"]
 
 
+def far_out(seed: int) -> tuple[Any, Any]:
+    """Numbers one of which lies far out, so that folds with and without it differ in spread."""
+    random = np.random.default_rng(seed)
+    x = random.normal(size=(60, 3)).astype(np.float32)
+    y = (x[:, 0] + random.normal(size=60)).astype(np.float32)
+    y[7] = 40
+    return x, y
+
+
+def test_losses_of_numbers_are_in_one_unit(tmp_path: Path) -> None:
+    found = crossval(
+        far_out(0), folds=3, test=0.2, inner=0.0, group=tmp_path / "g", loss="MSE()",
+        **{**TINY, "batch_size": 32},
+    )  # fmt: skip
+    runs = members(found)
+    units = [run.manifest["scaling"]["targets"]["std"] for run in runs]
+    assert max(units) > 2 * min(units)
+    own = {name: (scores["loss"], scores["mse"]) for name, scores in found.test.members.items()}
+    held = list(zip(found.scores["loss"].values, found.scores["mse"].values, strict=True))
+    whole = (found.out_of_fold["loss"], found.out_of_fold["mse"])
+    together = (found.test.scores["loss"], found.test.scores["mse"])
+    for loss, error in (*own.values(), *held, whole, together):
+        assert loss == pytest.approx(error / units[0] ** 2, rel=ROUNDED)
+    assert found.test.scores["loss"] <= np.mean([loss for loss, _ in own.values()])
+
+
+def test_candidates_are_compared_by_one_loss_in_one_unit(tmp_path: Path) -> None:
+    found = crossval(
+        far_out(1), folds=2, test=0.0, inner=0.0, nested=2, candidates=["lr=0.01", "lr=0.001"],
+        metric="loss", loss="MSE()", group=tmp_path / "g", **{**TINY, "batch_size": 32},
+    )  # fmt: skip
+    unit = members(found)[0].manifest["scaling"]["targets"]["std"]
+    inner = tmp_path / "g" / "inner" / "members"
+    for fold, scores in enumerate(found.nested["scores"], start=1):
+        for place, name in enumerate(("lr=0.01", "lr=0.001"), start=1):
+            runs = [fitwell.Run.open(inner / f"fold-{fold}-{place}-{part}") for part in (1, 2)]
+            errors = [run.result["valid"]["mse"] for run in runs]
+            assert scores[name] == pytest.approx(np.mean(errors) / unit**2, rel=ROUNDED)
+    for losses in (["CrossEntropy()", "Focal()"], ["Focal()", "Focal()"]):
+        with pytest.raises(UsageError, match=r"must have one loss when it is .*\) and Focal\("):
+            crossval(
+                "digits", nested=2, candidates=[f"lr=0.01, loss={loss}" for loss in losses],
+                metric="loss", group=tmp_path / "h", **TINY,
+            )  # fmt: skip
+    assert not (tmp_path / "h").exists()
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["valid=0.5", "test=0.5", "smoke=True", "image_size=4", "split_seed=3", "metric=loss"],
+)
+def test_candidates_differ_in_training_alone(setting: str, tmp_path: Path) -> None:
+    name = setting.partition("=")[0]
+    with pytest.raises(UsageError, match=f"must differ in how they are trained; got {name}, "):
+        crossval("digits", nested=2, candidates=["lr=0.01", setting], group=tmp_path / "g", **TINY)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("given", "error", "words"),
     [
@@ -242,6 +305,7 @@ def test_scores_that_a_choice_has_flattered_are_told_apart(tmp_path: Path) -> No
         ({"nested": 2, "candidates": ["lr", "x=1"]}, UsageError, "must name what they set"),
         ({"nested": 2, "candidates": ["lr=(", "lr=1"]}, UsageError, "must be settings such as"),
         ({"nested": 2, "candidates": ["lt=1", "lr=1"]}, UnknownName, "no argument named 'lt'"),
+        ({"nested": 2, "candidates": ["model=X()", "lr=1"]}, UnknownName, "no model named 'X'"),
         ({"split": "grouped"}, UsageError, "`mode` must be 'auto', 'random' or 'stratified'"),
         ({"lerning": 1}, UnknownName, "no argument named 'lerning'"),
         ({"optimizer": "AdamX()"}, UnknownName, "no optimizer named 'AdamX'"),

@@ -20,6 +20,8 @@ from fitwell.data import Examples, Splits, load_builtin, load_table
 from fitwell.report import pair_answers
 from fitwell.train import greedy_weights, outputs_of
 from fitwell.verbs._several import EnsembleResult, ensemble
+from fitwell.verbs._several._combined import best_run
+from fitwell.verbs._several._outputs import best_of
 
 from .runs import call, copied, quick, rows_of
 
@@ -118,7 +120,7 @@ def test_a_group_predicts_and_is_evaluated_like_a_run(three, splits, tmp_path, c
     for part, found in three.parts.items():
         assert again.parts[part] == pytest.approx(found.scores, rel=ROUNDED)
         assert again.together[part].best == found.best
-    code, said, _ = call(capsys, "evaluate", three.group)
+    code, said, _ = call(capsys, "evaluate", three.group.folder)
     assert code == 0
     assert said["together"]["test"]["paired"]["first"] == "the ensemble"
     for name, given in (("views", {"views": 2}), ("sets", {"sets": 0.1})):
@@ -144,6 +146,39 @@ def test_a_group_stands_for_its_members(three, digits, tmp_path: Path) -> None:
     assert list(found.weights) == ["member-1", "member-2", "member-3", "digits"]
     last = fitwell.Group.open(tmp_path / "g").members()[-1]
     assert last.folder.resolve() == digits.folder.resolve()
+
+
+def test_groups_whose_members_have_equal_names_keep_all(three, tmp_path: Path) -> None:
+    other = ensemble("digits", members=3, group=tmp_path / "other", seed=7, **TINY)
+    found = ensemble(three.group, other.group, group=tmp_path / "g", **KEPT)
+    named = (Path(three.group).name, Path(other.group).name)
+    expected = [f"{name} member-{number}" for name in named for number in (1, 2, 3)]
+    assert list(found.weights) == expected
+    seeds = [run.settings.optimization.seed for run in fitwell.Group.open(found.group).members()]
+    assert seeds == [0, 1, 2, 7, 8, 9]
+    again = ensemble(found.group, three.group, group=tmp_path / "h", **KEPT)  # each once
+    assert list(again.weights) == expected
+    assert again.parts["test"].scores == pytest.approx(found.parts["test"].scores, rel=ROUNDED)
+
+
+def test_losses_that_differ_are_measured_by_the_first(three, splits, tmp_path: Path) -> None:
+    focal = quick("digits", loss="Focal(gamma=20)", run=tmp_path / "focal", metric="loss")
+    member = fitwell.Group.open(three.group).members()[0]
+    found = ensemble(member.folder, focal.folder, group=tmp_path / "g", **KEPT).parts["test"]
+    said = outputs_of(focal.model(), [(torch.as_tensor(splits.test.inputs).float() / 255,)])
+    expected = float(F.cross_entropy(said, truth(splits.test)))
+    assert found.members["focal"]["loss"] == pytest.approx(expected, rel=ROUNDED)
+    assert found.scores["loss"] <= np.mean([one["loss"] for one in found.members.values()])
+    own = {"focal": focal, "member": member}
+    assert focal.result["valid"]["loss"] < member.result["valid"]["loss"]
+    assert focal.result["valid"]["accuracy"] < member.result["valid"]["accuracy"]
+    assert best_run(own) == "member"  # on parts of their own, by what both measure alike
+
+
+def test_a_member_that_failed_is_not_the_best(three) -> None:
+    runs = dict(zip("abc", fitwell.Group.open(three.group).members(), strict=True))
+    assert best_of(runs, {"a": float("nan"), "b": 0.2, "c": 0.1}, "loss") == "c"
+    assert best_of(runs, {"a": 0.2, "b": float("nan"), "c": 0.1}, "accuracy") == "a"
 
 
 def test_greedy_selection_goes_by_the_validation_part(three, splits, tmp_path: Path) -> None:
@@ -181,6 +216,13 @@ def test_snapshots_are_cycles_of_one_training(tmp_path: Path) -> None:
     assert second.result["valid"]["loss"] < first.result["valid"]["loss"]
     with pytest.raises(UsageError, match="`epochs` must be at least `snapshots`, 4"):
         ensemble("digits", snapshots=4, group=tmp_path / "h", **TINY)
+    for name, given in (
+        ("members", {"members": 5}),
+        ("vary", {"vary": ["seed"]}),
+        ("schedule", {"schedule": "Constant()"}),
+    ):
+        with pytest.raises(UsageError, match=f"`{name}` must be left out with `snapshots`"):
+            ensemble("digits", snapshots=2, group=tmp_path / "h", **{**TINY, **given})
     assert not (tmp_path / "h").exists()
 
 
@@ -219,6 +261,18 @@ def test_one_run_lends_its_settings(digits, tmp_path: Path) -> None:
         assert run.settings.optimization.epochs == 1
 
 
+def test_a_run_lends_its_seed_too(tmp_path: Path) -> None:
+    run = quick("digits", seed=7, run=tmp_path / "run", **{"epochs": 1})
+    options = {"device": "cpu", **KEPT}
+    for name, given in (("a", {"members": 2}), ("b", {"snapshots": 2, "epochs": 2})):
+        found = ensemble(run.folder, group=tmp_path / name, **given, **options)
+        made = fitwell.Group.open(found.group).members()
+        assert [one.settings.optimization.seed for one in made] == [7, 8]
+    found = ensemble(run.folder, members=2, seed=1, group=tmp_path / "c", **options)
+    made = fitwell.Group.open(found.group).members()
+    assert [one.settings.optimization.seed for one in made] == [1, 2]
+
+
 def test_data_in_memory_is_given_again(splits, tmp_path: Path) -> None:
     found = ensemble(splits, members=2, group=tmp_path / "g", **TINY)
     members = [run.folder for run in fitwell.Group.open(found.group).members()]
@@ -242,8 +296,9 @@ def test_runs_that_cannot_answer_together_are_refused(three, digits, kinds, tmp_
     (stopped / "run.json").write_text(json.dumps({**facts, "status": "stopped"}))
     with pytest.raises(RunError, match="must be finished to answer with others; it is stopped"):
         ensemble(digits.folder, stopped, **place)
-    with pytest.raises(UsageError, match="`epochs` must be left out for runs that are trained"):
-        ensemble(three.group, epochs=3, **place)
+    for name, value in (("epochs", 3), ("members", 3), ("vary", ["seed"]), ("snapshots", 2)):
+        with pytest.raises(UsageError, match=f"`{name}` must be left out for runs that are tr"):
+            ensemble(three.group, **{name: value}, **place)
     with pytest.raises(UsageError, match="must be runs alone, or what to learn from; got 'digits'"):
         ensemble(three.group, "digits", **place)
     assert not (tmp_path / "g").exists()

@@ -86,7 +86,7 @@ def test_weights_are_the_kept_ones(digits: Run, tmp_path: Path) -> None:
         path.rmdir() if path.is_dir() else path.unlink()
     assert fitwell.evaluate(folder).parts["test"] == digits.result["test"]
     (folder / "model.safetensors").unlink()
-    with pytest.raises(RunError, match=r"holds no weights yet\. Train it with 'fitwell resume'"):
+    with pytest.raises(RunError, match=r"holds no weights yet\. Go on with: fitwell resume"):
         fitwell.evaluate(folder)
 
 

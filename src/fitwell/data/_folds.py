@@ -140,6 +140,11 @@ def _time_folds(times: npt.NDArray[Any], folds: int) -> list[Fold]:
     """Hold out block after block of later rows; rows of one instant are never torn apart."""
     order = np.argsort(times, kind="stable")
     values = times[order]
+    if folds >= len(order):
+        raise UsageError(
+            f"crossval: `folds` must be at most {len(order) - 1} by time, one less than rows, since"
+            f" the first stretch is only trained on; got {folds}."
+        )
     size = len(order) // (folds + 1)
     cuts = [len(order) - size * left for left in range(folds, -1, -1)]
     cuts = [int(np.searchsorted(values, values[cut], side="left")) for cut in cuts[:-1]]

@@ -132,26 +132,42 @@ def score_figures(
     words = metric_label(metric)
     if "scores" in result:
         spread = mapping(mapping(result["scores"])[metric])
+        values = held_out_values(spread)
         rows = [
             Standing(name=name, value=value, interval=_fold_interval(metric, value, run))
-            for (name, run), value in zip(runs.items(), sequence(spread["values"]), strict=False)
+            for name, run in runs.items()
+            if (value := values.get(name)) is not None
         ]
-        ends = spread.get("interval")
-        whole = tuple(ends) if ends else None
-        rows.append(Standing(name="mean", value=spread["mean"], interval=whole, kind="mean"))
-        svg = standings(rows, title=f"Held-out {words} by fold", metric=metric, x_label=words)
-        found.append(
-            {
-                "title": f"Held-out {words} by fold",
-                "svg": figure(svg),
-                "caption": "Each member on the rows that it did not see. Thin lines are what the"
-                " choice of those rows explains; the thick one is the mean with its interval.",
-            }
-        )
+        if rows:
+            found.append(_by_fold(rows, spread, metric, words))
     for item in judged:
         part = part_words(item)
         found.append(_together(item, metric, part))
     return found
+
+
+def held_out_values(spread: Mapping[str, Any]) -> dict[str, float | None]:
+    """Give the score of each fold by the name of its member; None where it is not defined.
+
+    Args:
+        spread: A metric of the result.
+    """
+    values = enumerate(sequence(spread.get("values")), start=1)
+    return {f"fold-{place}": number(value) for place, value in values}
+
+
+def _by_fold(
+    rows: list[Standing], spread: Mapping[str, Any], metric: str, words: str
+) -> dict[str, Any]:
+    ends, title = spread.get("interval"), f"Held-out {words} by fold"
+    whole = tuple(ends) if ends else None
+    rows = [*rows, Standing(name="mean", value=spread["mean"], interval=whole, kind="mean")]
+    return {
+        "title": title,
+        "svg": figure(standings(rows, title=title, metric=metric, x_label=words)),
+        "caption": "Each member on the rows that it did not see. Thin lines are what the"
+        " choice of those rows explains; the thick one is the mean with its interval.",
+    }
 
 
 def _together(item: Mapping[str, Any], metric: str, part: str) -> dict[str, Any]:

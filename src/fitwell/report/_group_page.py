@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from ..core.errors import RunError
 from ..core.groups import member_folders, read_group
+from ..core.intervals import wilson_interval
 from ..core.runs import is_run
 from ._errors import classification
 from ._figures import curves
@@ -47,11 +48,8 @@ def render_group(folder: str | Path, /) -> str:
             f"report: {str(folder)!r} has no result yet; its members are runs with reports of"
             " their own. Go on with it by the command that began it, with --resume."
         )
-    runs = {
-        name: read_records(place)
-        for name, place in member_folders(folder, facts).items()
-        if is_run(place)
-    }
+    places = member_folders(folder, facts)
+    runs = {name: read_records(place) for name, place in places.items() if is_run(place)}
     own = _own_records(folder, runs)
     judged = _judged(result)
     crossval = facts["kind"] == "crossval"
@@ -64,7 +62,7 @@ def render_group(folder: str | Path, /) -> str:
         subtitle=_subtitle(facts, runs),
         lead=_held_out_lead(result) if crossval else _lead(judged[-1]),
         tiles=_tiles(result, judged, runs, crossval=crossval),
-        notes=_notes(facts, result, runs),
+        notes=_notes(facts, result, runs, len(places)),
         figures=score_figures(result, judged, runs),
         verdicts=_verdicts(judged),
         members=member_table(folder, facts, result, judged, runs),
@@ -131,6 +129,17 @@ def _held_out_lead(result: Mapping[str, Any]) -> dict[str, Any]:
     metric = str(result["metric"])
     found = mapping(mapping(result["scores"])[metric])
     trainings = len(sequence(found["values"]))
+    if _leaves_one_out(result):
+        value, rows = number(mapping(result["out_of_fold"]).get(metric)), int(result["rows"])
+        share = metric == "accuracy" and value is not None
+        ends = wilson_interval(round(value * rows), rows) if share and value is not None else None
+        return {
+            "title": f"Held-out {metric_label(metric)} of all rows",
+            "text": metric_text(metric, value),
+            "band": None if value is None else _band(metric, value, ends),
+            "interval": _between(metric, ends),
+            "small": f"{count(rows)} rows, each held out alone",
+        }
     return {
         "title": f"Held-out {metric_label(metric)}, mean of {trainings} folds",
         "text": metric_text(metric, found["mean"]),
@@ -138,6 +147,10 @@ def _held_out_lead(result: Mapping[str, Any]) -> dict[str, Any]:
         "interval": _between(metric, found.get("interval")),
         "small": "of the mean, wider since folds share training rows (Nadeau and Bengio 2003)",
     }
+
+
+def _leaves_one_out(result: Mapping[str, Any]) -> bool:
+    return result.get("rows") is not None and result["rows"] == result.get("folds")
 
 
 def _lead(judged: Mapping[str, Any]) -> dict[str, Any]:
@@ -167,7 +180,8 @@ def _tiles(
         if found.get("std") is not None:
             tiles.append(("standard deviation", _gap(metric, found["std"]), "from fold to fold"))
         whole = mapping(result["out_of_fold"]).get(metric)
-        tiles.append((f"{metric_label(metric)} of all rows", metric_text(metric, whole), ""))
+        if not _leaves_one_out(result):
+            tiles.append((f"{metric_label(metric)} of all rows", metric_text(metric, whole), ""))
     if judged:
         last = judged[-1]
         part = part_words(last)
@@ -202,9 +216,9 @@ def _verdicts(judged: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _notes(
-    facts: Mapping[str, Any], result: Mapping[str, Any], runs: Mapping[str, Records]
+    facts: Mapping[str, Any], result: Mapping[str, Any], runs: Mapping[str, Records], members: int
 ) -> list[str]:
-    notes = []
+    notes = [f"{words[0].upper()}{words[1:]}." for words in map(plain, sequence(result.get("notes")))]
     if facts["kind"] == "crossval" and not result.get("honest", True):
         notes.append(
             "The held-out rows also chose the epoch of each member, which flatters the score a"
@@ -221,7 +235,7 @@ def _notes(
             "The validation part chose the members, so that its score flatters; the test part did"
             " not."
         )
-    gone = len(mapping(facts.get("members"))) - len(runs) if facts.get("members") else 0
+    gone = members - len(runs)
     if gone > 0:
         were = "member is no longer where it was" if gone == 1 else "members are no longer where"
         were += "" if gone == 1 else " they were"

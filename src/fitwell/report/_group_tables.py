@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from ..core.groups import member_folders
 from ._examples import Picture
-from ._group_figures import part_words
+from ._group_figures import held_out_values, part_words
 from ._numbers import duration, label, metric_label, metric_text, percent, plain, short
 from ._records import Records, mapping, number, sequence
 
@@ -40,7 +40,7 @@ def member_table(
     metric, places = str(result["metric"]), member_folders(folder, facts)
     weights = mapping(facts.get("weights"))
     even = len({f"{number(share):.6f}" for share in weights.values()}) < 2
-    held = sequence(mapping(mapping(result.get("scores")).get(metric)).get("values"))
+    held = held_out_values(mapping(mapping(result.get("scores")).get(metric)))
     differ = _differing(runs)
     heads = [*differ, *([] if even else ["share"])]
     heads += [f"held-out {metric_label(metric)}"] if held else []
@@ -50,7 +50,7 @@ def member_table(
     for place, (name, run) in enumerate(runs.items()):
         cells = [plain(differ[key][place]) for key in differ]
         cells += [] if even else [percent(number(weights.get(name)) or 0.0)]
-        cells += [metric_text(metric, held[place])] if place < len(held) else []
+        cells += [metric_text(metric, held.get(name))] if held else []
         for item in judged:
             scores = mapping(mapping(item["members"]).get(name))
             cells.append(metric_text(metric, number(scores.get(metric))))

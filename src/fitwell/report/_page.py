@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from ..core.groups import remedy
 from ._data_section import data_section
 from ._errors import classification
 from ._numbers import count, duration, label, memory, metric_label, metric_text, plain, short
@@ -143,14 +144,14 @@ def _notes(records: Records) -> list[str]:
     done = records.epochs[-1]["epoch"] if records.epochs else 0
     planned = number(mapping(records.settings().get("optimization")).get("epochs"))
     so_far = f" after epoch {done}" + (f" of {planned:.0f}" if planned else "") if done else ""
-    folder = shlex.quote(records.opened)
+    go_on = remedy(records.opened)
     if records.status == "running":
         notes.append(
             f"This run was still training, or was killed{so_far}. The numbers are the latest"
-            f" written ones; continue a killed run with: fitwell resume {folder}"
+            f" written ones; continue a killed run with: {go_on}"
         )
     elif records.status == "stopped":
-        notes.append(f"This run was stopped{so_far}. Continue it with: fitwell resume {folder}")
+        notes.append(f"This run was stopped{so_far}. Continue it with: {go_on}")
     elif records.status == "failed":
         reason = records.run.get("error")
         notes.append(f"This run failed{so_far}" + (f": {plain(reason)}" if reason else "."))
@@ -188,7 +189,7 @@ def _repeat(records: Records) -> dict[str, Any]:
     folder = shlex.quote(records.opened)
     more = [("train with the same settings, in a new run", f"fitwell train --like {folder}")]
     if records.status in ("running", "stopped", "failed"):
-        more.append(("go on from the last checkpoint", f"fitwell resume {folder}"))
+        more.append(("go on with it", remedy(records.opened)))
     if records.result:
         more.append(("measure again", f"fitwell evaluate {folder}"))
         more.append(("answer for new data", f"fitwell predict {folder} NEW_DATA"))

@@ -73,12 +73,19 @@ class Paired:
     pairs: int = 1
 
     def __str__(self) -> str:
+        if self.first_better == self.second_better == 0:
+            return f"{self._alike()} Nothing tells them apart here."
         verdict = (
             f"Chance in the choice of {self.part} examples does not explain this well."
             if self.p < _CHANCE
             else "This may well be chance."
         )
         return f"{self._facts()} {self._interval()} {verdict}"
+
+    def _alike(self) -> str:
+        how = "right and wrong alike" if self.metric == "accuracy" else "equally close"
+        where = f"on {count(self.examples)} {self.part} examples"
+        return f"{self.first} and {self.second} are {how} {where}."
 
     def _facts(self) -> str:
         better, worse, won, lost = self.first, self.second, self.first_better, self.second_better
@@ -88,11 +95,11 @@ class Paired:
         where = f"on {count(self.examples)} {self.part} examples{after}: {p_text(self.p)}"
         if self.metric == "accuracy":
             return (
-                f"{better} is right on {count(won)} examples that {worse} gets wrong, and wrong on"
+                f"{better} is right on {_examples(won)} that {worse} gets wrong, and wrong on"
                 f" {count(lost)} that {worse} gets right (exact McNemar test {where})."
             )
         return (
-            f"{better} is closer on {count(won)} examples, {worse} on {count(lost)} (Wilcoxon"
+            f"{better} is closer on {_examples(won)}, {worse} on {count(lost)} (Wilcoxon"
             f" signed-rank test of the squared errors {where})."
         )
 
@@ -104,6 +111,10 @@ class Paired:
             f"Difference in {metric_label(self.metric)}, {self.first} minus {self.second}:"
             f" {difference}{unit}, 95% interval {low} to {high}{unit}."
         )
+
+
+def _examples(number: int) -> str:
+    return f"{count(number)} example{'s' * (number != 1)}"
 
 
 def compare_pairs(runs: Sequence[Records], names: Sequence[str]) -> list[Paired]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, final
 
 from ..core.errors import RunError
+from ..core.groups import remedy
 from ..core.runs import LOWER_IS_BETTER
 
 FORMAT: Final = 1
@@ -162,7 +163,7 @@ def read_records(folder: str | Path) -> Records:
     if not (records.result or records.epochs or records.steps):
         raise RunError(
             f"report: nothing was trained yet in {str(folder)!r}; it has no metrics."
-            f" Run `fitwell resume {opened}` first."
+            f" Run `{remedy(opened)}` first."
         )
     return records
 

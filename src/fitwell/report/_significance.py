@@ -20,6 +20,8 @@ _RESAMPLES: Final = 2_000
 _MOST_DRAWS: Final = 40_000_000
 """Examples drawn by one bootstrap at most, some seconds' worth; fewer resamples beyond it."""
 _CHUNK: Final = 1_000_000
+_EXACT: Final = 25
+"""Differences up to which all their signs are counted."""
 
 
 def rmse_interval(residuals: Sequence[float]) -> tuple[float, float]:
@@ -63,7 +65,8 @@ def signed_rank(differences: Sequence[float]) -> float:
 
     The test of two regression models on the same examples, with their squared errors: it looks at
     ranks, so a single huge error does not decide it. Zeros are left out, equal sizes share their
-    mean rank, and the normal limit is used, which is rough below ten differences.
+    mean rank. Up to 25 differences all signs that they could have are counted, so the value is
+    exact; beyond, the normal limit is used.
 
         z = (W - n(n + 1)/4) / √( n(n + 1)(2n + 1)/24 - Σ(t³ - t)/48 ),  W = Σ ranks of positives
 
@@ -73,7 +76,8 @@ def signed_rank(differences: Sequence[float]) -> float:
         differences: One per pair.
 
     Source: wilcoxon1945individual.
-    Checked against: SciPy, ``wilcoxon(..., method="asymptotic")``.
+    Checked against: SciPy, ``wilcoxon(..., method="asymptotic")``; the mean over all signs, one
+        by one, of few differences.
     """
     import numpy as np
 
@@ -85,9 +89,24 @@ def signed_rank(differences: Sequence[float]) -> float:
     _, places, sizes = np.unique(np.abs(found), return_inverse=True, return_counts=True)
     ranks = (np.cumsum(sizes) - (sizes - 1) / 2)[places]
     surplus = float(ranks[found > 0].sum()) - n * (n + 1) / 4
+    if n <= _EXACT:
+        return _share_as_far(np.rint(2 * ranks).astype(np.int64), 2 * surplus)
     ties = sizes.astype(np.float64)
     variance = n * (n + 1) * (2 * n + 1) / 24 - float((ties**3 - ties).sum()) / 48
     return math.erfc(abs(surplus) / math.sqrt(2 * variance))
+
+
+def _share_as_far(sizes: Any, surplus: float) -> float:
+    """Give the share of all choices of sizes whose sum lies as far from its middle as one does."""
+    import numpy as np
+
+    total = int(sizes.sum())
+    ways = np.zeros(total + 1)
+    ways[0] = 1
+    for size in sizes:
+        ways[size:] += ways[: total + 1 - size].copy()
+    far = np.abs(np.arange(total + 1) - total / 2) >= abs(surplus) - 1e-9
+    return float(ways[far].sum() / ways.sum())
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

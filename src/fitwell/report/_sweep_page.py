@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -44,39 +45,56 @@ def render_sweep(folder: str | Path, /) -> str:
         )
     metric = str(result["metric"])
     rows = [row for row in sequence(result["members"]) if row["valid"] is not None]
+    runs = _runs(folder, result)
     names = [str(dimension["name"]) for dimension in sequence(result.get("dimensions"))]
     best = mapping(result["best"])
     return render(
         "sweep.html.jinja",
         title=f"{folder.resolve().name} · fitwell sweep",
         name=folder.resolve().name,
-        subtitle=_subtitle(group),
+        status=str(group.get("status", "")),
+        subtitle=_subtitle(group, runs),
         metric=metric_label(metric),
         best=_best(result, metric),
         tiles=_tiles(result),
-        notes=_notes(result),
+        notes=_notes(group, result),
         command=best.get("command"),
         more=_more(folder, group),
         importance=_importance(result),
         ended=any(row["stopped"] for row in rows),
         settings=_along(result, rows, metric),
         overview=_overview(result, rows, metric),
-        curves=_curves(folder, rows, best, metric, result),
+        curves=_curves(runs, rows, best, metric, result),
         table={"names": _short_names(names), "rows": _table(folder, result, names, metric)},
         hidden=max(0, len(_trials(result)) - _SHOWN),
     )
 
 
-def _subtitle(group: Mapping[str, Any]) -> list[str]:
+def _runs(folder: Path, result: Mapping[str, Any]) -> dict[str, Records]:
+    """Read the records of the members that were begun, by name."""
+    names = [str(row["member"]) for row in sequence(result["members"])]
+    places = {name: folder / "members" / name for name in names}
+    return {name: read_records(place) for name, place in places.items() if is_run(place)}
+
+
+def _subtitle(group: Mapping[str, Any], runs: Mapping[str, Records]) -> list[str]:
     settings = mapping(group.get("settings"))
-    words = [str(settings.get("method", ""))]
+    sources = dict.fromkeys(
+        plain(mapping(run.run.get("data")).get("source")) for run in runs.values()
+    )
+    models = dict.fromkeys(run.model for run in runs.values())
+    words = [*sources, *models] if len(models) <= 3 else [*sources, f"{len(models)} models"]
+    words.append(str(settings.get("method", "")))
     if settings.get("stop") not in (None, "none()"):
         words.append(str(settings["stop"]))
-    return [*words, str(group.get("created", ""))[:16].replace("T", " ")]
+    created = str(group.get("created", ""))[:16].replace("T", " ")
+    return [word for word in (*words, created) if word]
 
 
 def _best(result: Mapping[str, Any], metric: str) -> dict[str, Any]:
-    best, final = mapping(result["best"]), mapping(result["final"])
+    best, final = mapping(result.get("best")), mapping(result.get("final"))
+    if not best:
+        return {"title": "best member", "value": "none", "interval": "", "band": None}
     value, ends = number(final.get("test")), final.get("interval")
     interval, band = "", None
     if ends is not None:
@@ -102,18 +120,20 @@ def _best(result: Mapping[str, Any], metric: str) -> dict[str, Any]:
 
 def _tiles(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     rows = sequence(result["members"])
-    metric, best = str(result["metric"]), mapping(result["best"])
-    early = [row for row in rows if row["stopped"]]
+    metric, best = str(result["metric"]), mapping(result.get("best"))
+    early = [row for row in rows if row["stopped"] and row["status"] != "failed"]
+    failed = [row for row in rows if row["status"] == "failed"]
     seconds = sum(row["seconds"] or 0.0 for row in rows)
     epochs = sum(row["epochs"] for row in rows)
     tiles = [
         (
             f"validation {metric_label(metric)}",
-            metric_text(metric, number(best["valid"])),
-            "the best of all, so optimistic",
+            metric_text(metric, number(best.get("valid"))),
+            "the best of all, so optimistic" if best else "no member has one",
         ),
         ("trials", count(len(_trials(result))), f"{count(len(rows))} members"),
         ("ended early", count(len(early)), f"of {count(len(rows))} members"),
+        *[("failed", count(len(failed)), f"of {count(len(rows))} members")] * bool(failed),
         ("training time", duration(seconds), f"{count(epochs)} epochs in all"),
     ]
     if best.get("parameters"):
@@ -121,9 +141,11 @@ def _tiles(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     return tiles
 
 
-def _notes(result: Mapping[str, Any]) -> list[str]:
+def _notes(group: Mapping[str, Any], result: Mapping[str, Any]) -> list[str]:
     notes = []
-    if mapping(result["final"]).get("test") is None:
+    if not result.get("best"):
+        notes.append("No member has a score, so there is no best one.")
+    elif mapping(result["final"]).get("test") is None:
         notes.append(
             "There is no test part. The number shown is of the part that chose the best, and is"
             " optimistic."
@@ -133,13 +155,20 @@ def _notes(result: Mapping[str, Any]) -> list[str]:
         names = ", ".join(row["member"] for row in failed[:5])
         notes.append(
             f"{len(failed)} member{'s' * (len(failed) > 1)} ended without a score, such as by a"
-            f" loss that became NaN: {names}{' ...' * (len(failed) > 5)}."
+            " setting that does not fit or a loss that became NaN:"
+            f" {names}{' ...' * (len(failed) > 5)}."
         )
+    if group.get("own_models"):
+        names = ", ".join(map(str, sequence(group["own_models"])))
+        notes.append(f"Given from Python, and not stored: {names}.")
     return notes
 
 
 def _more(folder: Path, group: Mapping[str, Any]) -> list[tuple[str, str]]:
-    rows = [("combine the members", f"fitwell ensemble {folder} --select greedy")]
+    rows = []
+    if len(mapping(group.get("members"))) > 1:
+        line = f"fitwell ensemble {shlex.quote(str(folder))} --select greedy"
+        rows.append(("combine the members", line))
     if group.get("command"):
         rows.insert(0, ("the whole sweep", str(group["command"])))
     return rows
@@ -207,7 +236,7 @@ def _along(
         known = [row for row in rows if axis.name in row["values"]]
         if not known:
             continue
-        best = [k for k, row in enumerate(known) if row["member"] == result["best"]["member"]]
+        best = [k for k, row in enumerate(known) if row["member"] == _best_name(result)]
         effect = mapping(effects.get(axis.name))
         svg = along_setting(
             axis,
@@ -228,7 +257,7 @@ def _overview(
     result: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], metric: str
 ) -> dict[str, Any] | None:
     axes = _axes(result)
-    best = [k for k, row in enumerate(rows) if row["member"] == result["best"]["member"]]
+    best = [k for k, row in enumerate(rows) if row["member"] == _best_name(result)]
     if not 2 <= len(axes) <= 8 or not best:
         return None
     names = dict(
@@ -248,19 +277,20 @@ def _overview(
     return {"title": "All settings at once", "svg": figure(svg), "caption": caption}
 
 
+def _best_name(result: Mapping[str, Any]) -> Any:
+    return mapping(result.get("best")).get("member")
+
+
 def _curves(
-    folder: Path,
+    runs: Mapping[str, Records],
     rows: Sequence[Mapping[str, Any]],
     best: Mapping[str, Any],
     metric: str,
     result: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
     """Draw the learning curves of all members, and the rungs if there were any."""
-    records = {
-        str(row["member"]): read_records(folder / "members" / str(row["member"]))
-        for row in rows
-        if is_run(folder / "members" / str(row["member"]))
-    }
+    scored = [str(row["member"]) for row in rows]
+    records = {name: runs[name] for name in scored if name in runs}
     found = []
     wanted = [
         (f"Validation {metric_label(metric)}", "valid", metric),
@@ -341,12 +371,11 @@ def _table(
         if len({one["trial"] for one in sequence(result["members"])[:place]}) >= _SHOWN:
             break
         member = str(row["member"])
-        page = folder / "members" / member / "report.html"
         rows.append(
             {
                 "member": member,
-                "link": f"members/{member}/" + ("report.html" if page.exists() else ""),
-                "best": member == result["best"]["member"],
+                "link": _link(folder / "members" / member, member),
+                "best": member == _best_name(result),
                 "values": [_value(row["values"].get(name)) for name in names],
                 "valid": metric_text(metric, number(row["valid"])),
                 "epochs": count(row["epochs"]),
@@ -355,6 +384,13 @@ def _table(
             }
         )
     return rows
+
+
+def _link(place: Path, member: str) -> str:
+    """Give where a member's page is, or its folder; nothing if it was never begun."""
+    if not place.is_dir():
+        return ""
+    return f"members/{member}/" + ("report.html" if (place / "report.html").exists() else "")
 
 
 def _value(value: Any) -> str:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ..core.errors import RunError, UsageError
 from ..core.files import atomic_path, finite, write_json
+from ..core.groups import remedy
 from ..data import Batches, Examples, Schema, Splits
 from ._checkpoints import Checkpoints, Retention, load_into, load_weights, save_weights
 from ._objective import outputs_of
@@ -171,7 +172,9 @@ class Run:
         if path.exists():
             return load_weights(path)
         if self.checkpoints().newest() is None:
-            raise RunError(f"{self.folder}: holds no weights yet. Train it with 'fitwell resume'.")
+            raise RunError(
+                f"{self.folder}: holds no weights yet. Go on with: {remedy(self.folder)}"
+            )
         state = self.checkpoints().load()
         if state["best"] is not None:
             return dict(state["best"])

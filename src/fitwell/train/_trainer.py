@@ -301,8 +301,8 @@ class Trainer:
     def _clip(self) -> None:
         if self.grad_clip_norm is not None:
             self.scaler.unscale_(self.optimizer)
-            parameters = self.model.parameters()
-            self.grad_norm = nn.utils.clip_grad_norm_(parameters, self.grad_clip_norm)
+            trained = [p for group in self.optimizer.param_groups for p in group["params"]]
+            self.grad_norm = nn.utils.clip_grad_norm_(trained, self.grad_clip_norm)
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """Give the context that forward passes run in."""

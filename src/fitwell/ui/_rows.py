@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, final
 
+from ..core.groups import remedy
 from ..core.runs import LOWER_IS_BETTER, RunFiles
 from ._files import Tail, objects, read_bytes, read_object
 
@@ -174,7 +175,7 @@ class Seen:
         if status == "stopped":
             return status, [text(self._run.get("stopped")) or "the reason was not recorded"]
         if status == "running" and silent > _SILENT_SECONDS and not self._is_trained():
-            return "killed", [f"no process trains it; go on with: fitwell resume {self.folder}"]
+            return "killed", [f"no process trains it; go on with: {remedy(self.folder)}"]
         return status, []
 
     def _is_trained(self) -> bool:

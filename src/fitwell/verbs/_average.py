@@ -15,6 +15,7 @@ import numpy as np
 
 from ..core.errors import RunError, UsageError
 from ..core.files import finite, write_json
+from ..core.groups import remedy
 from ..core.records import versions
 from ..core.text import aligned
 from ..data import Batches, Splits, augmentation
@@ -184,7 +185,7 @@ def _members(runs: Sequence[str | Path | Run], model: ModelChoice | None) -> lis
         if member.status != "finished":
             raise RunError(
                 f"{member.folder}: must be finished to be averaged; it is {member.status}. Go on"
-                f" with it: fitwell resume {member.folder}"
+                f" with: {remedy(member.folder)}"
             )
     for member in members[1:]:
         _check_alike(members[0], member)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import filecmp
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
@@ -39,6 +41,7 @@ class Evaluation:
         counts: Examples by part.
         views: What views gain by part, if they were asked for.
         together: The members of a group by part, alone and together.
+        note: What to know about the numbers.
     """
 
     run: str
@@ -53,6 +56,7 @@ class Evaluation:
     counts: dict[str, int] = field(default_factory=dict)
     views: dict[str, ViewGain] = field(default_factory=dict)
     together: dict[str, Together] = field(default_factory=dict)
+    note: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Give all fields as plain data, with a key per part."""
@@ -70,6 +74,7 @@ class Evaluation:
             numbers = "  ".join(f"{name} {value:.4g}" for name, value in gain.scores.items())
             lines += ["", f"{part:<8} with views: {numbers}", f"{gain.paired or ''}"]
         lines += [str(found) for found in self.together.values()]
+        lines += [f"note     {self.note}"] if self.note else []
         return "\n".join(lines)
 
 
@@ -89,7 +94,8 @@ def evaluate(
     """Measure a run's kept weights on its train, valid and test parts, or on new labelled data.
 
     Args:
-        run: Folder of the run; or of a group, whose members are measured alone and together.
+        run: Folder of the run; or of a group, whose members are measured alone and together; of a
+            sweep the best one is.
         data: New labelled data of the same kind: a folder or a file, from Python also `Examples`;
             for a run on data in memory, that data.
         views: Random views of each image whose outputs are averaged with the plain one's, on every
@@ -106,12 +112,15 @@ def evaluate(
         DataError: The new data is bad.
         UsageError: The new data has no targets, or there is nothing to make views by.
     """
-    group = as_group(run)
+    group, note = as_group(run), ""
     if group is not None:
         from ._several._use import evaluate_group
 
-        refuse_views("evaluate", views)
-        return evaluate_group(group, data, batch_size=batch_size, device=device, model=model)
+        found = group.stand_in()
+        if found is None:
+            refuse_views("evaluate", views)
+            return evaluate_group(group, data, batch_size=batch_size, device=device, model=model)
+        run, note = found
     single: Any = run
     opened = open_run(single, model=model)
     chosen = Views.of("evaluate", opened, views, augment, plain_weight, combine)
@@ -145,7 +154,33 @@ def evaluate(
         parts=scores,
         counts=counts,
         views=gains,
+        note="; ".join(words for words in (note, seen_before([opened], data)) if words),
     )
+
+
+def seen_before(runs: Sequence[Run], data: Any) -> str:
+    """Say if new data is what runs were trained on; nothing if it is another.
+
+    Args:
+        runs: The runs.
+        data: What was given as new data.
+    """
+    if not isinstance(data, (str, Path)) or not Path(data).exists():
+        return ""
+    for run in runs:
+        source = run.settings.loss.path
+        if source is not None and _is_same(Path(source), Path(data)):
+            return (
+                f"{data} is what {run.folder} was trained on: most of these rows are not new. Leave"
+                " the file out to measure on the rows that were held out"
+            )
+    return ""
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    if not one.is_file() or not other.is_file():
+        return one.resolve() == other.resolve()
+    return filecmp.cmp(one, other, shallow=False)
 
 
 def _parts(run: Run, data: Any) -> dict[str, Examples]:

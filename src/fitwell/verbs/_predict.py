@@ -30,12 +30,14 @@ class PredictionFile:
         rows: Answers in it.
         header: Its first line.
         skipped: Bad rows that were left out.
+        note: What to know about the answers.
     """
 
     path: str
     rows: int
     header: tuple[str, ...]
     skipped: int = 0
+    note: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Give all fields as plain data."""
@@ -43,7 +45,8 @@ class PredictionFile:
 
     def __str__(self) -> str:
         left_out = f"; {self.skipped} bad rows skipped" if self.skipped else ""
-        return f"{self.path}: {self.rows:,} rows, {','.join(self.header)}{left_out}"
+        said = f"\nnote     {self.note}" if self.note else ""
+        return f"{self.path}: {self.rows:,} rows, {','.join(self.header)}{left_out}{said}"
 
 
 def predict(
@@ -70,7 +73,8 @@ def predict(
     """Answer for new data and write a CSV file: one row per example, ids as they are in the data.
 
     Args:
-        run: Folder of the run; or of a group, whose members answer as one.
+        run: Folder of the run; or of a group, whose members answer as one; of a sweep the best one
+            answers.
         data: A folder or file of the same kind as the training data, or a built-in set with
             examples that have no targets.
         output: The file; predictions.csv in the run if left out.
@@ -99,7 +103,10 @@ def predict(
         UsageError: `probs` or `sets` is asked of a run whose target is a number, there is nothing
             to make views by, or `sets` is asked of views, whose confidence was not measured.
     """
-    group = _group(run, views, sets)
+    note, group = "", as_group(run)
+    if group is not None and (found := group.stand_in()) is not None:
+        (run, note), group = found, None
+    _refuse_for_group(group, views, sets)
     member: Any = run if group is None else next(iter(group.runs().values()))
     opened = open_run(member, model=model)
     seen = Views.of("predict", opened, views, augment, plain_weight, combine)
@@ -143,21 +150,21 @@ def predict(
         writer.writerow(header)
         writer.writerows(rows)
     skipped = int(examples.schema.source.get("skipped", 0))
-    return PredictionFile(path=str(target), rows=len(rows), header=tuple(header), skipped=skipped)
+    return PredictionFile(
+        path=str(target), rows=len(rows), header=tuple(header), skipped=skipped, note=note
+    )
 
 
-def _group(run: Any, views: int, sets: float | None) -> Group | None:
-    """Open what is a group, and refuse what only a run can do."""
-    group = as_group(run)
+def _refuse_for_group(group: Group | None, views: int, sets: float | None) -> None:
+    """Refuse what only a run can do."""
     if group is None:
-        return None
+        return
     refuse_views("predict", views)
     if sets is not None:
         raise UsageError(
             f"predict: `sets` must be left out for a group, whose confidence was not measured; got"
             f" {sets}. Name a run."
         )
-    return group
 
 
 def _examples(run: Run, data: Any, on_bad_row: Literal["stop", "skip"]) -> Examples:

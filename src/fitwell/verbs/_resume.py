@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import UsageError
+from ..core.groups import group_of, remedy
 from ..data import DecodingProgress
 from ..tasks import TASKS, ModelChoice, open_source, smoke
 from ..train import LossSettings, Run, World, joined
@@ -49,15 +50,26 @@ def resume(
 
     Raises:
         RunError: The folder is no run, or its data has changed.
-        UsageError: Data or model of your own were not given again.
+        UsageError: Data or model of your own were not given again, or the run is a member of a
+            group.
     """
     given = dict(locals())
     opened = open_run(run, model=model)
+    _refuse_member(opened)
     workers = opened.settings.optimization.workers
     if must_launch(workers):
         return _launched(opened, given, workers)
     with joined() as world:
         return _resume(opened, given, world)
+
+
+def _refuse_member(run: Run) -> None:
+    """Refuse a run that is trained with others: it has no checkpoints, and rows of its own."""
+    if "member" in run.manifest and group_of(run.folder) is not None:
+        raise UsageError(
+            f"resume: `run` must be trained on its own; {run.folder} is a member of a group, which"
+            f" is trained with the others. Go on with: {remedy(run.folder)}"
+        )
 
 
 def _resume(opened: Run, given: Mapping[str, Any], world: World) -> Run:

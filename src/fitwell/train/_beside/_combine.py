@@ -5,6 +5,7 @@ M models or views, N examples, K classes.
 
 from __future__ import annotations
 
+import math
 from typing import Literal, get_args
 
 import torch
@@ -62,8 +63,9 @@ def combine_outputs(
         raise UsageError(
             f"{owner}: `weights` must be {count} shares that sum to 1; got {weights.tolist()}."
         )
-    parts = contributions(outputs, combine, owner=owner)
-    mean: Tensor = torch.tensordot(weights.to(parts.dtype), parts, dims=1)
+    counted = weights > 0  # nothing times NaN is NaN
+    parts = contributions(outputs[counted], combine, owner=owner)
+    mean: Tensor = torch.tensordot(weights[counted].to(parts.dtype), parts, dims=1)
     return as_logits(mean, combine) if outputs.ndim == 3 else mean
 
 
@@ -120,7 +122,8 @@ def greedy_weights(
     For many models of mixed quality, such as those of a sweep: a plain mean suffers from the bad
     ones. Starting from the best model, every round adds the one that lowers the loss of the
     ensemble most, and a model may be added again; the best of all rounds is kept. With few models
-    that are alike, the plain mean is as good and chooses nothing by chance.
+    that are alike, the plain mean is as good and chooses nothing by chance. A model whose loss is
+    NaN or infinite gets no share.
 
     Args:
         outputs: Logits (M, N, K), or numbers (M, N).
@@ -133,7 +136,8 @@ def greedy_weights(
         Share of each model, (M,), most of them 0; they sum to 1.
 
     Raises:
-        UsageError: Fewer than one round, or there are no classes to vote for.
+        UsageError: Fewer than one round, there are no classes to vote for, or no model has a finite
+            loss.
 
     Source: caruana2004ensemble, section 2.
     Differs: by the loss rather than a chosen metric; no bagging of the models.
@@ -153,13 +157,20 @@ def greedy_weights(
         counts[chosen] += 1
         if losses[chosen] < best:
             best, kept = losses[chosen], counts
+    if best == float("inf"):
+        raise UsageError(
+            f"{owner}: `outputs` must give a finite loss for one of the models at least; got NaN or"
+            f" infinite losses for all {len(parts)}. Train them with a lower rate."
+        )
     return kept / kept.sum()
 
 
 def _loss(mean: Tensor, targets: Tensor, combine: Combine) -> float:
     if mean.ndim == 1:
-        return float((mean - targets).square().mean())
-    return float(nn.functional.cross_entropy(as_logits(mean, combine).double(), targets))
+        loss = float((mean - targets).square().mean())
+    else:
+        loss = float(nn.functional.cross_entropy(as_logits(mean, combine).double(), targets))
+    return float("inf") if math.isnan(loss) else loss
 
 
 def check_combine(owner: str, combine: str) -> None:

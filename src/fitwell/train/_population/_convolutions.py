@@ -64,7 +64,9 @@ class Conv(Stacked):
         return [*ways, "gathered"] if gathers and small and plain else ways
 
     def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = getattr(self, f"_{self.way}")(x)
+        # What is gathered gets no gradient; a layer that is used twice may meet both.
+        way = "grouped" if self.way == "gathered" and x.requires_grad else self.way
+        result: Tensor = getattr(self, f"_{way}")(x)
         return result
 
     def _settings(self) -> tuple[Any, Any, Any]:

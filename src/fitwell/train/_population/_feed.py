@@ -5,7 +5,7 @@ Axes: K members, B batch of each.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ...data import Batches
 from .._objective import batch_length
-from ._fold import Fold
+from ._fold import Fold, own_noise
 from ._member import Member
 
 _TOGETHER_BYTES = 512 * 2**20
@@ -48,6 +48,7 @@ class Feed:
 
     def __init__(self, members: Sequence[Member], fold: Fold) -> None:
         self._sources: list[Any] = [member.train for member in members]
+        self._noise = [member.noise for member in members]
         self._fold = fold
         self._plain = all(_is_plain(source) for source in self._sources) and _alike(self._sources)
         self._inputs = self._targets = _Together.of([], fold)
@@ -60,8 +61,21 @@ class Feed:
         if self._plain:
             yield from self._gathered()
             return
-        for batches in zip(*self._sources, strict=True):
-            yield joined(batches, self._fold)
+        if all(isinstance(source, Batches) for source in self._sources):  # draw of their own
+            for batches in zip(*self._sources, strict=True):
+                yield joined(batches, self._fold)
+            return
+        iterators = [self._drawing(k, iter, source) for k, source in enumerate(self._sources)]
+        for _ in range(len(self._sources[0])):
+            parts = [self._drawing(k, next, iterator) for k, iterator in enumerate(iterators)]
+            yield joined(parts, self._fold)
+        for k, iterator in enumerate(iterators):  # some draw once more at their end
+            self._drawing(k, list, iterator)
+
+    def _drawing(self, k: int, act: Callable[[Any], Any], source: Any) -> Any:
+        """Let a loader draw from its member's noise, as it does from torch's in a trainer."""
+        with own_noise(self._noise[k]):
+            return act(source)
 
     def _gathered(self) -> Iterator[Joined | Sequence[Any]]:
         orders = [source.next_order().to(source.device) for source in self._sources]

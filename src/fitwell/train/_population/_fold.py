@@ -87,11 +87,21 @@ class own_noise:
 
     def __init__(self, generator: torch.Generator) -> None:
         self._generator = generator
+        self._gpu = generator.device if generator.device.type == "cuda" else None
+
+    def _state(self) -> Tensor:
+        return torch.get_rng_state() if self._gpu is None else torch.cuda.get_rng_state(self._gpu)
+
+    def _set(self, state: Tensor) -> None:
+        if self._gpu is None:
+            torch.set_rng_state(state)
+        else:
+            torch.cuda.set_rng_state(state, self._gpu)
 
     def __enter__(self) -> None:
-        self._before = torch.get_rng_state()
-        torch.set_rng_state(self._generator.get_state())
+        self._before = self._state()
+        self._set(self._generator.get_state())
 
     def __exit__(self, *_: object) -> None:
-        self._generator.set_state(torch.get_rng_state())
-        torch.set_rng_state(self._before)
+        self._generator.set_state(self._state())
+        self._set(self._before)

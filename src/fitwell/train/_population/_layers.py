@@ -131,6 +131,8 @@ class _LayerNorm(Stacked):
 class _Embedding(Stacked):
     def forward(self, x: Tensor) -> Tensor:
         weight = self.leaves["weight"]
+        if x.numel() and not bool(((x >= 0) & (x < weight.shape[1])).all()):
+            raise IndexError("index out of range in self")  # or it would be another member's
         first = torch.arange(self.fold.size, device=x.device) * weight.shape[1]
         places = self.fold.open(x) + first.view(-1, *[1] * x.ndim)
         return self.fold.close(F.embedding(places, weight.flatten(0, 1)))
@@ -209,7 +211,7 @@ class _Dropout(Stacked):
         return self.fold.close(opened * mask)
 
 
-class _Each(nn.Module):
+class Each(nn.Module):
     """Whatever has no stacked form: the members' own modules, one after the other."""
 
     def __init__(
@@ -292,7 +294,7 @@ def _stacked(
                 whole._modules[child] = _stacked(theirs, f"{name}{child}.", fold, leaves, noise)
         return whole  # type: ignore[no-any-return]
     if owns or type(first).__module__.removeprefix("torch.nn.modules.") not in _WITHOUT_OWN:
-        return _Each(layers, fold, noise)
+        return Each(layers, fold, noise)
     alike: Any = copy.copy(first)
     if hasattr(alike, "inplace"):
         alike.inplace = False  # on a view of what the layer before gave it would cost a copy
@@ -306,5 +308,6 @@ def _is_usual(layer: Any) -> bool:
     if isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)):
         return layer.momentum is not None
     if isinstance(layer, nn.Embedding):
-        return layer.padding_idx is None and layer.max_norm is None and not layer.sparse
+        usual = layer.padding_idx is None and layer.max_norm is None
+        return usual and not layer.sparse and not layer.scale_grad_by_freq
     return True

@@ -50,8 +50,8 @@ class _CrossEntropies:
         self._smoothing = torch.tensor(smoothing) if any(smoothing) else None
 
     def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        if outputs.ndim != 2:
-            return self._general(outputs, targets)  # there are places after the classes
+        if outputs.ndim != 2 or (not targets.is_floating_point() and bool((targets < 0).any())):
+            return self._general(outputs, targets)  # places after the classes, or rows to ignore
         outputs = outputs.float() if outputs.dtype.itemsize < 4 else outputs
         share = None
         if self._smoothing is not None:

@@ -59,12 +59,19 @@ class Member:
     history: History = field(default_factory=History, init=False)
     step: int = field(default=0, init=False)
     epoch: int = field(default=0, init=False)
+    lost: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         self.device = next((p.device for p in self.model.parameters()), torch.device("cpu"))
         check_parts(self.model, self.objective, self.optimizer, self.schedule)
         check_steps(1, self.grad_clip_norm, self.precision, self.device, self.optimizer)
         check_batches(self.train)
+        for observer in self.observers:
+            if hasattr(observer, "on_step"):
+                raise UsageError(
+                    "Member: `observers` must not look at every step; got a"
+                    f" {type(observer).__name__}. Use a Trainer for it."
+                )
         if self.epochs < 1:
             raise UsageError(f"Member: `epochs` must be at least 1; got {self.epochs}.")
         if self.precision == "fp16":
@@ -79,11 +86,15 @@ class Member:
                 "Member: `train` must know its length; got an iterable without. Give Batches."
             ) from None
         self.total_steps = self.epochs * self.steps_per_epoch
-        self.noise = torch.Generator()  # of the model, as torch's own is in a trainer
-        if isinstance(self.seed, Tensor):
-            self.noise.set_state(self.seed)
-        else:
+        # Of the model, as torch's own is in a trainer.
+        on_gpu = self.device.type == "cuda"
+        self.noise = torch.Generator(self.device if on_gpu else "cpu")
+        if isinstance(self.seed, int):
             self.noise.manual_seed(self.seed)
+        elif on_gpu:
+            self.noise.manual_seed(int(self.seed[:8].view(torch.int64)[0]))
+        else:
+            self.noise.set_state(self.seed)
         self.base_rates = [float(group["lr"]) for group in self.optimizer.param_groups]
         self.followed = self.schedule
 
@@ -129,14 +140,14 @@ class Member:
             if method is not None:
                 method(self)
 
-    def finish_epoch(
+    def record_epoch(
         self,
         losses: Sequence[float],
         counts: Sequence[int],
         valid: dict[str, float],
         seconds: float,
     ) -> None:
-        """Write the record of an epoch and tell the observers.
+        """Write the record of an epoch.
 
         Args:
             losses: Of the steps.
@@ -162,8 +173,14 @@ class Member:
         self.history.seconds += seconds
         for number, loss in enumerate(losses, start=first + 1):
             if not math.isfinite(loss):
+                self.lost = True
                 self.stop(f"the loss became {loss} at step {number}")
-                return  # what is measured now is worth nothing
+                return
+
+    def after_epoch(self) -> None:
+        """Tell the schedule and the observers what was measured, if it is worth anything."""
+        if self.lost:
+            return
         if self.schedule is not None:
             self.followed = follow(self.schedule, self.history.epochs)
         self.notify("on_epoch")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, final
 
 from ...core.errors import UsageError
 from .._history import History
+from ._alike import signature
 from ._choose import Choice, choose, insist
 from ._member import Member
-from ._stack import Alone, Stack, Unit, signature
+from ._stack import Alone, Stack, Unit
 
 
 @final
@@ -85,30 +87,57 @@ class Population:
         """
         self.members[member].stop(reason)
 
-    def fit(self, watch: Callable[[Population], None] | None = None) -> list[History]:
+    def fit(
+        self,
+        watch: Callable[[Population], None] | None = None,
+        *,
+        ended: Callable[[int], None] | None = None,
+        side_by_side: bool = True,
+    ) -> list[History]:
         """Train all members to their end; give their histories.
 
         Args:
             watch: Called after every epoch of all that still train; it may stop members.
+            ended: Called with the number of each member that is done, once its model is its own.
+            side_by_side: Members that train alone take an epoch each in turn; else each goes to
+                its end, and `watch` is called after that.
+
+        Raises:
+            UsageError: No member has epochs left, or stacks that are insisted on cannot be made.
         """
+        if not self.active:
+            raise UsageError("Population: `members` must have epochs left to train; got none.")
+        told: set[int] = set()
+        units: list[Unit] = []
         for member in self.members:
             member.notify("on_fit_start")
-        kinds = self._kinds()
-        units: list[Unit] = []
         try:
+            kinds = self._kinds()
             while self.active:
-                units = self._arranged(kinds, units)
+                self._arrange(kinds, units)
                 for unit in units:
                     unit.run_epoch()
-                self.epoch += 1
+                    while isinstance(unit, Alone) and not (side_by_side or unit.members[0].done):
+                        unit.run_epoch()
+                self.epoch = max(member.epoch for member in self.members)
                 if watch is not None:
                     watch(self)
+                self._let_go(units)
+                self._tell(ended, told)
         finally:
-            for unit in units:
-                unit.release()
-        for member in self.members:
-            member.notify("on_fit_end")
+            with contextlib.ExitStack() as releases:
+                for unit in units:
+                    releases.callback(unit.release)
+            for member in self.members:
+                member.notify("on_fit_end")
         return [member.history for member in self.members]
+
+    def _tell(self, ended: Callable[[int], None] | None, told: set[int]) -> None:
+        for number, member in enumerate(self.members):
+            if member.done and number not in told:
+                told.add(number)
+                if ended is not None:
+                    ended(number)
 
     def _kinds(self) -> list[tuple[list[int], Choice]]:
         """Give the members by architecture, and how those of each are trained."""
@@ -130,29 +159,27 @@ class Population:
             kinds.append((numbers, choice))
         return kinds
 
-    def _arranged(self, kinds: list[tuple[list[int], Choice]], units: Sequence[Unit]) -> list[Unit]:
-        """Give the stacks of those that still train, and keep the ones nobody has left."""
-        arranged: list[Unit] = []
-        whole = {}
-        for unit in units:
-            if any(member.done for member in unit.members):
-                unit.release()
-            else:
-                whole.update(dict.fromkeys(map(id, unit.members), unit))
-                arranged.append(unit)
+    def _let_go(self, units: list[Unit]) -> None:
+        """Dissolve the stacks that somebody has left."""
+        for unit in [unit for unit in units if any(member.done for member in unit.members)]:
+            units.remove(unit)
+            unit.release()
+
+    def _arrange(self, kinds: list[tuple[list[int], Choice]], units: list[Unit]) -> None:
+        """Put those that still train, and are in no stack, into stacks."""
+        placed = {id(member) for unit in units for member in unit.members}
         for place, (numbers, choice) in enumerate(kinds):
             left = [self.members[n] for n in numbers if not self.members[n].done]
-            left = [member for member in left if id(member) not in whole]
+            left = [member for member in left if id(member) not in placed]
             if left and self._stack == "auto" and not choice.covers(len(left)):
                 choice = choose(left)  # what was faster for many need not be so for few
                 kinds[place] = (numbers, choice)
             for part in choice.cut(left) if left else ():
-                arranged.append(self._unit(part, choice))
-        return arranged
+                units.append(self._unit(part, choice))
 
     def _unit(self, members: list[Member], choice: Choice) -> Unit:
         if len(members) == 1:
             return Alone(members[0])
-        made = Stack(members)
+        made = Stack(members, choice.idle)
         made.use(choice.ways)
         return made

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, final
 
 import torch
@@ -37,22 +37,31 @@ class Rows:
 
     Args:
         members: With models of one architecture and optimizers of one kind.
+        idle: Names of parameters that get no gradient, which an optimizer leaves alone.
     """
 
-    def __init__(self, members: Sequence[Member]) -> None:
+    def __init__(self, members: Sequence[Member], idle: Collection[str] = ()) -> None:
         self.members = list(members)
         self._named = [dict(m.model.named_parameters()) for m in members]
-        self._places = _places(self._named[0], members[0].optimizer)
+        still = {name for name, p in self._named[0].items() if not p.requires_grad}
+        self._places = _places(self._named[0], members[0].optimizer, {*idle, *still})
+        self._idle = set(idle)
         self._old = [[p.data for p in named.values()] for named in self._named]
         self.values: list[Tensor] = []
         self.grads: list[Tensor] = []
         self.leaves: dict[str, Tensor] = {}
         for names in self._places:
             self._lay_out(names)
+        self._settings: list[Any] = []
         self._merged = self._merge()
 
     def _lay_out(self, names: Sequence[str]) -> None:
         stacked = [torch.stack([named[name].detach() for named in self._named]) for name in names]
+        if not stacked:  # nothing in the group learns
+            self.values.append(torch.empty(0))
+            self.grads.append(torch.empty(0))
+            return
+        stacked = [each.contiguous() for each in stacked]
         values = torch.cat([each.view(-1) for each in stacked])
         grads = torch.zeros_like(values)
         self.values.append(values)
@@ -68,11 +77,13 @@ class Rows:
             self.leaves[name] = leaf
             for k, named in enumerate(self._named):
                 named[name].data = leaf.detach()[k]
-                named[name].grad = leaf.grad[k] if leaf.grad is not None else None
+                kept = leaf.grad is not None and name not in self._idle
+                named[name].grad = leaf.grad[k] if kept and leaf.grad is not None else None
 
     def _merge(self) -> Optimizer | None:
         """Make one optimizer of the members' if it treats every number alone."""
         first = self.members[0].optimizer
+        self._settings = [_settings(member) for member in self.members]
         self._pieces: list[_Piece] = []
         self._runs: list[tuple[int, int]] = []  # of each group: its first member and its place
         if type(first) not in ELEMENTWISE:
@@ -84,6 +95,8 @@ class Rows:
         for place in range(len(first.param_groups)):
             for run in self._alike(place):
                 pieces = self._pieces_of(place, run)
+                if not pieces:
+                    continue
                 settings = self.members[run[0]].optimizer.param_groups[place]
                 kept = {key: value for key, value in settings.items() if key != "params"}
                 merged.add_param_group({**kept, "params": [piece.values for piece in pieces]})
@@ -98,11 +111,9 @@ class Rows:
         runs: list[list[int]] = []
         before: Any = None
         for k, member in enumerate(self.members):
-            group = member.optimizer.param_groups[place]
-            settings = {key: value for key, value in group.items() if key not in ("params", "lr")}
             follows = k if getattr(member.schedule, "follows", False) else -1
-            key: tuple[Any, ...] = (settings, member.base_rates[place], member.schedule, follows)
-            key += (member.step, member.total_steps)
+            key: tuple[Any, ...] = (self._settings[k][place], member.schedule, follows)
+            key += (member.step, member.total_steps, states_of(member)[place])
             if runs and key == before:
                 runs[-1].append(k)
             else:
@@ -113,6 +124,8 @@ class Rows:
     def _pieces_of(self, place: int, run: list[int]) -> list[_Piece]:
         """Give the memory of some members' parameters of a group, in as few pieces as can be."""
         names = self._places[place]
+        if not names:
+            return []
         if len(run) == len(self.members):
             return [_Piece(self.values[place], self.grads[place], names, run)]
         rows = slice(run[0], run[-1] + 1)
@@ -156,7 +169,8 @@ class Rows:
             return
         for (k, place), group in zip(self._runs, self._merged.param_groups, strict=True):
             member = self.members[k]
-            group["lr"] = member.base_rates[place] * member.factor()
+            if member.schedule is not None:
+                group["lr"] = member.base_rates[place] * member.factor()
         self._merged.step()
 
     def tell_rates(self) -> None:
@@ -167,11 +181,20 @@ class Rows:
             for k in range(first, len(self.members)):
                 self.members[k].optimizer.param_groups[place]["lr"] = group["lr"]
 
+    def heed_settings(self) -> None:
+        """Merge anew if somebody has changed settings of the members' optimizers."""
+        if self._merged is not None and self._settings != [_settings(m) for m in self.members]:
+            for piece in self._pieces:
+                self._carry_out(self._merged, piece)
+            self._merged = self._merge()
+
     def _clip(self) -> None:
         limits = [m.grad_clip_norm for m in self.members]
         if all(limit is None for limit in limits):
             return
-        grads = [leaf.grad.flatten(1) for leaf in self.leaves.values() if leaf.grad is not None]
+        count = len(self.members[0].optimizer.param_groups)
+        names = [name for place in self._places[:count] for name in place]
+        grads = [g.flatten(1) for name in names if (g := self.leaves[name].grad) is not None]
         norms = torch.stack([(grad * grad).sum(1) for grad in grads]).sum(0).sqrt()
         most = torch.tensor([math.inf if limit is None else limit for limit in limits])
         # As torch.nn.utils.clip_grad_norm_ does.
@@ -231,18 +254,48 @@ class _Piece:
 
 
 def set_rates(member: Member) -> None:
-    """Set the rates of a member's own optimizer for its next step.
+    """Set the rates of a member's own optimizer for its next step, if it has a schedule.
 
     Args:
         member: The member.
     """
+    if member.schedule is None:
+        return
     factor = member.factor()
     for group, base in zip(member.optimizer.param_groups, member.base_rates, strict=True):
         group["lr"] = base * factor
 
 
-def _places(named: dict[str, nn.Parameter], optimizer: Optimizer) -> list[list[str]]:
-    """Give the names of the parameters by group of the optimizer, then those of no group."""
-    names = {id(p): name for name, p in named.items()}
-    groups = [[names.pop(id(p)) for p in group["params"]] for group in optimizer.param_groups]
-    return [*groups, list(names.values())] if names else groups
+def _settings(member: Member) -> list[dict[str, Any]]:
+    """Give the settings of a member's groups; a rate that a schedule sets is the base rate."""
+    groups = []
+    for group, base in zip(member.optimizer.param_groups, member.base_rates, strict=True):
+        settings = {key: value for key, value in group.items() if key != "params"}
+        groups.append(settings if member.schedule is None else {**settings, "lr": base})
+    return groups
+
+
+def states_of(member: Member) -> list[set[Any]]:
+    """Give what a member's optimizer keeps of the parameters of each group: names, and steps.
+
+    Args:
+        member: The member.
+    """
+    kinds = []
+    for group in member.optimizer.param_groups:
+        states = [member.optimizer.state.get(p, {}) for p in group["params"] if p.requires_grad]
+        kinds.append({(*sorted(map(str, state)), float(state.get("step", 0))) for state in states})
+    return kinds
+
+
+def _places(
+    named: dict[str, nn.Parameter], optimizer: Optimizer, still: Collection[str]
+) -> list[list[str]]:
+    """Give the names of what learns by group of the optimizer, then of all that does not."""
+    names = {id(p): name for name, p in named.items() if name not in still}
+    groups = [
+        [names.pop(id(p)) for p in group["params"] if id(p) in names]
+        for group in optimizer.param_groups
+    ]
+    rest = [*names.values(), *(name for name in named if name in still)]
+    return [*groups, rest] if rest else groups

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol, final
 
 import torch
 from torch import Tensor, nn
 
 from ...optim import frozen_statistics
-from .._objective import Measured, Supervised, WeightedMean, batch_length
+from .._objective import Measured, WeightedMean, batch_length
 from .._passes import autocast, backward, take_step
 from ._convolutions import Conv
 from ._feed import Feed, Joined
 from ._fold import own_noise
-from ._layers import BatchNorm, stack
+from ._layers import BatchNorm, Each, stack
 from ._losses import per_member
 from ._member import Member
 from ._rows import Rows, set_rates
@@ -61,7 +61,8 @@ class Alone:
             measured = {}
             if member.valid is not None:
                 measured = member.evaluate(member.valid)
-        member.finish_epoch(torch.stack(losses).tolist(), counts, measured, seconds)
+        member.record_epoch(torch.stack(losses).tolist(), counts, measured, seconds)
+        member.after_epoch()
 
     def step(self, batch: Any) -> Tensor:
         """Take a step; give its loss.
@@ -93,7 +94,8 @@ class Alone:
     def _clip(self) -> None:
         (member,) = self.members
         if member.grad_clip_norm is not None:
-            nn.utils.clip_grad_norm_(member.model.parameters(), member.grad_clip_norm)
+            trained = [p for group in member.optimizer.param_groups for p in group["params"]]
+            nn.utils.clip_grad_norm_(trained, member.grad_clip_norm)
 
     def _again(self, batch: Any) -> Tensor:
         """Leave the gradients of a step where the optimizer has moved the weights for a look."""
@@ -112,18 +114,25 @@ class Stack:
 
     Args:
         members: With `Supervised` objectives.
+        idle: Names of parameters that get no gradient.
     """
 
-    def __init__(self, members: Sequence[Member]) -> None:
+    def __init__(self, members: Sequence[Member], idle: Collection[str] = ()) -> None:
         self.members = list(members)
         self._precision = members[0].precision
         self._device = members[0].device
-        self.rows = Rows(members)
-        models = [member.model for member in members]
-        self.module, self.fold = stack(models, self.rows.leaves, [m.noise for m in members])
-        self._feed = Feed(members, self.fold)
-        objectives: list[Any] = [member.objective for member in members]
-        self._loss = per_member([objective.loss for objective in objectives], self.fold)
+        self.rows = Rows(members, idle)
+        self.module: nn.Module = nn.Identity()
+        try:
+            models = [member.model for member in members]
+            noise = [member.noise for member in members]
+            self.module, self.fold = stack(models, self.rows.leaves, noise)
+            self._feed = Feed(members, self.fold)
+            objectives: list[Any] = [member.objective for member in members]
+            self._loss = per_member([objective.loss for objective in objectives], self.fold)
+        except BaseException:
+            self.release(keep=False)
+            raise
 
     def use(self, ways: Mapping[str, Any]) -> None:
         """Do convolutions in the ways that were found fastest.
@@ -138,13 +147,16 @@ class Stack:
     def run_epoch(self) -> None:
         """Train all members for an epoch and measure them."""
         begun = time.perf_counter()
+        self.rows.heed_settings()
         losses, counts = self._train()
         seconds = (time.perf_counter() - begun) / len(self.members)
         measured = self._measure()
         by_member = torch.stack(losses, dim=1).tolist()
         self.rows.tell_rates()
         for k, member in enumerate(self.members):
-            member.finish_epoch(by_member[k], [c[k] for c in counts], measured[k], seconds)
+            member.record_epoch(by_member[k], [c[k] for c in counts], measured[k], seconds)
+        for member in self.members:
+            member.after_epoch()
 
     def _train(self) -> tuple[list[Tensor], list[list[int]]]:
         self.module.train()
@@ -221,6 +233,15 @@ class Stack:
                         one.metrics.update(out.float(), targets)
         return [one.compute() for one in found]
 
+    def outputs(self, batch: Joined) -> Tensor:
+        """Give what the members answer, (K, B, ...), without gradients.
+
+        Args:
+            batch: Of all.
+        """
+        with torch.no_grad(), autocast(self._precision, self._device):
+            return self.fold.open(self.module(batch.inputs))
+
     def _outputs(self, batches: Sequence[Any]) -> list[Tensor]:
         joined = self.fold.join([batch[0] for batch in batches])
         return list(self.fold.open(self.module(joined)).unbind())
@@ -230,6 +251,11 @@ class Stack:
 
     def _measure_alone(self, member: Member) -> dict[str, float]:
         return {} if member.valid is None else member.evaluate(member.valid)
+
+    @property
+    def has_strangers(self) -> bool:
+        """Whether some modules have no stacked form and run as they are."""
+        return any(isinstance(module, Each) for module in self.module.modules())
 
     def release(self, *, keep: bool = True) -> None:
         """Give models and optimizers their own memory back.
@@ -252,45 +278,6 @@ def _evaluating(members: Sequence[Member]) -> Iterator[None]:
     finally:
         for member in members:
             member.model.train()
-
-
-def can_stack(members: Sequence[Member]) -> bool:
-    """Say whether members can be tried as a stack: one architecture, one kind of training.
-
-    Args:
-        members: At least one.
-    """
-    first = signature(members[0])
-    return first is not None and all(signature(member) == first for member in members[1:])
-
-
-def signature(member: Member) -> tuple[Any, ...] | None:
-    """Give what members of a stack have in common; None for one that cannot be in a stack.
-
-    Args:
-        member: The member.
-    """
-    objective: Any = member.objective
-    if type(objective) is not Supervised or getattr(member.optimizer, "needs_closure", False):
-        return None
-    if any(p.is_complex() for p in member.model.parameters()):
-        return None
-    modules = tuple(
-        (name, type(part), "" if isinstance(part, nn.Dropout) else part.extra_repr())
-        for name, part in member.model.named_modules()
-    )
-    shapes = tuple(
-        (name, tuple(p.shape), p.dtype, p.requires_grad, p.device)
-        for name, p in member.model.named_parameters()
-    )
-    places = {id(p): name for name, p in member.model.named_parameters()}
-    groups = tuple(
-        tuple(places.get(id(p), "") for p in group["params"])
-        for group in member.optimizer.param_groups
-    )
-    data = (getattr(member.train, "batch_size", None), member.steps_per_epoch, member.precision)
-    metrics = type(objective.metrics)
-    return (modules, shapes, type(member.optimizer), groups, data, metrics, member.valid is None)
 
 
 def _count(batches: Any) -> int:

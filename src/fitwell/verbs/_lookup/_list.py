@@ -10,7 +10,7 @@ from typing import Any, final
 
 from ...core.catalog import Entry, methods
 from ...core.errors import RunError, UsageError
-from ...core.groups import find_groups, member_folders, read_group
+from ...core.groups import find_groups, member_folders, missing_members, read_group
 from ...core.runs import RunFiles, find_runs, read_run
 from ...core.text import aligned, shorten
 
@@ -44,8 +44,8 @@ class RunList:
     def __str__(self) -> str:
         notes = [f"damaged: {text}" for text in self.damaged.values()]
         if self.groups:
-            found = [_group(folder, facts).values() for folder, facts in self.groups]
-            notes.insert(0, aligned(("group", "kind", "members", "status"), [*map(tuple, found)]))
+            found = [_group_cells(folder, facts) for folder, facts in self.groups]
+            notes.insert(0, aligned(("group", "kind", "members", "status"), found))
         if not self.runs and self.groups:
             return "\n".join(notes)
         if not self.runs:
@@ -83,7 +83,14 @@ def _group(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
         "kind": facts.get("kind"),
         "members": len(member_folders(folder, facts)),
         "status": facts.get("status"),
+        "missing": list(missing_members(folder, facts)),
     }
+
+
+def _group_cells(folder: Path, facts: Mapping[str, Any]) -> tuple[Any, ...]:
+    *cells, missing = _group(folder, facts).values()
+    cells[-1] = f"{cells[-1]}, {', '.join(missing)} missing" if missing else cells[-1]
+    return tuple(cells)
 
 
 def list_runs(folder: str | Path = "runs", /) -> RunList:

@@ -64,7 +64,8 @@ class BaselinesResult:
         rows: Training rows that were used.
         of: Training rows that there are.
         baselines: The models, simplest first; a run that was given comes last.
-        paired: The run against the best simple model on the test part, if a run was given.
+        paired: The run against the best simple model on the test part; None without a run, and
+            without a test part, since the validation part chose that model.
     """
 
     metric: Literal["accuracy", "rmse"]
@@ -111,6 +112,8 @@ class BaselinesResult:
         if self.paired is not None:
             words = str(self.paired)
             lines.append(f"{words[0].upper()}{words[1:]}")
+        elif self.baselines[-1].name == "run" and "test" not in parts:
+            lines.append("note     no paired test: there is no test part, and validation chose")
         return "\n".join(lines).rstrip()
 
 
@@ -337,16 +340,16 @@ def _compared(
     answers: Mapping[str, Mapping[str, Floats]],
     said: Mapping[str, Floats],
 ) -> Paired | None:
-    """Test the run against the model that is best on the validation part."""
-    part = "test" if splits.test is not None else "valid"
-    examples = splits.parts()[part]
-    best = _best(found, _metric(examples)).name
+    """Test the run against the model that is best on the validation part, on the test part."""
+    if splits.test is None:
+        return None
+    best = _best(found, _metric(splits.test)).name
     return pair_answers(
         ("the run", best),
-        {"valid": "validation"}.get(part, part),
-        target=targets_of(examples).tolist(),
-        first=said[part].tolist(),
-        second=answers[best][part].tolist(),
+        "test",
+        target=targets_of(splits.test).tolist(),
+        first=said["test"].tolist(),
+        second=answers[best]["test"].tolist(),
         by_number=run.schema.target_kind == "number",
     )
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ...core.errors import UsageError
+from ...core.groups import group_of, read_group
 from ...data import Examples
 from ...train import Combine, Run, combine_outputs, greedy_weights
 from .._measure import evaluation
@@ -102,22 +103,52 @@ def combine_runs(runs: Mapping[str, Run], data: Any, *, combine: Combine, greedy
 def best_run(
     runs: Mapping[str, Run], outputs: Tensor | None = None, valid: Examples | None = None
 ) -> str:
-    """Give the run that is best on validation examples: common ones, or its own.
+    """Give the run that is best on validation examples that all share, or on rows of its own.
+
+    Those are the held-out rows of a fold, as in `crossval`; the tenth inside that chose its epoch
+    would flatter it. Losses on rows of their own are compared only in one cross-validation, which
+    measured all in one unit; elsewhere the error is.
 
     Args:
         runs: The runs by name.
         outputs: Theirs for common validation examples.
         valid: Those examples.
     """
-    metric = headline_metric(next(iter(runs.values())))
+    first = next(iter(runs.values()))
+    metric = headline_metric(first)
     if outputs is not None and valid is not None:
         targets = targets_of(valid)
         scores = {
-            name: scores_of(run, own, targets)[metric]
-            for (name, run), own in zip(runs.items(), outputs, strict=True)
+            name: scores_of(first, own, targets)[metric]
+            for name, own in zip(runs, outputs, strict=True)
         }
-    else:
-        scores = {
-            name: run.result.get("valid", {}).get(metric, math.nan) for name, run in runs.items()
-        }
-    return best_of(runs, scores, metric)
+        return best_of(runs, scores, metric)
+    held_out = _losses_of_folds(runs) if metric == "loss" else None
+    if held_out is None:
+        if metric == "loss":
+            metric = "rmse" if first.schema.target_kind == "number" else "accuracy"
+        held_out = {name: _on_rows_of_its_own(run, metric) for name, run in runs.items()}
+    return best_of(runs, held_out, metric)
+
+
+def _on_rows_of_its_own(run: Run, metric: str) -> float:
+    part = run.manifest.get("fold", {}).get("held_out", "valid")
+    score = run.result.get(part, {}).get(metric)
+    return math.nan if score is None else float(score)
+
+
+def _losses_of_folds(runs: Mapping[str, Run]) -> dict[str, float] | None:
+    """Give the losses on held-out rows that a cross-validation found; None for other runs."""
+    places = {group_of(run.folder) if "fold" in run.manifest else None for run in runs.values()}
+    place = places.pop()
+    if places or place is None:
+        return None
+    found = (read_group(place).get("result") or {}).get("scores", {}).get("loss")
+    values = [] if found is None else found["values"]
+    numbers = [run.manifest["fold"]["number"] for run in runs.values()]
+    if not values or max(numbers) > len(values):
+        return None
+    return {
+        name: math.nan if (value := values[number - 1]) is None else float(value)
+        for name, number in zip(runs, numbers, strict=True)
+    }

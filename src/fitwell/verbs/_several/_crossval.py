@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from ...core.text import aligned
 from ...train import Combine, Run
 from .._train import Split
 from ._fold_answers import FoldAnswers, write_fold_answers
-from ._folds import Folds, held_out_scores
+from ._folds import Folds
 from ._group import Group
 from ._members import Launch, begin_group, group_folder, train_members, typed
 from ._nested import Candidates, choose
@@ -34,19 +35,22 @@ class CrossvalResult:
     """What a cross-validation found.
 
     Args:
-        group: Its folder; the members are runs in ``members/fold-1`` and so on.
+        group: The folder of it; the members are runs in ``members/fold-1`` and so on.
         mode: How the rows were dealt.
         folds: Number of folds.
         repeats: How often they were dealt.
         metric: The metric that stands for the model.
-        scores: Every metric on the held-out rows, fold by fold.
+        scores: Every metric on the held-out rows, fold by fold; the loss is that of the first fold
+            for all.
         out_of_fold: Metrics over all held-out rows at once, averaged over repeats.
         test: The members alone and together on the test part, if there is one.
         nested: Which candidate each fold chose, and what it scored inside, if there were any.
         honest: Whether the held-out rows had no say in which epoch was kept.
+        rows: How many were dealt.
+        notes: What to know about the folds.
     """
 
-    group: str
+    group: Group
     mode: str
     folds: int
     repeats: int
@@ -56,41 +60,60 @@ class CrossvalResult:
     test: Together | None
     nested: Mapping[str, Any] = field(default_factory=dict)
     honest: bool = True
+    rows: int = 0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def leaves_one_out(self) -> bool:
+        """Whether each fold is a single row, so that the score of all rows is what counts."""
+        return self.rows == self.folds
 
     def to_dict(self) -> dict[str, Any]:
         """Give all fields as plain data, ready for JSON."""
         scores = {metric: spread.to_dict() for metric, spread in self.scores.items()}
         test = None if self.test is None else self.test.to_dict()
-        found: dict[str, Any] = finite({**vars(self), "scores": scores, "test": test})
+        plain = {**vars(self), "group": str(self.group.folder), "scores": scores, "test": test}
+        found: dict[str, Any] = finite(plain)
         return found
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """All fields as plain data, as `Group.result` has them."""
+        return self.to_dict()
 
     def __str__(self) -> str:
         times = f", {self.repeats} times" if self.repeats > 1 else ""
-        lines = [f"group    {self.group}: {self.folds} folds{times}, {self.mode}", ""]
+        lines = [f"group    {self.group.folder}: {self.folds} folds{times}, {self.mode}", ""]
         names = sorted(self.scores, key=lambda name: name != self.metric)  # what counts comes first
         rows = [
             [name, *map(_number, (found.mean, found.std, *(found.interval or (None, None))))]
             for name, found in ((name, self.scores[name]) for name in names)
         ]
+        numbers = "  ".join(f"{name} {value:.4g}" for name, value in self.out_of_fold.items())
+        pooled = f"rows     {numbers}"
+        if self.leaves_one_out:
+            pooled += f"  (all {self.rows:,} at once; a fold is a single row)"
+            lines += [pooled, ""]
         lines += [aligned(["held out", "mean", "std", "95% from", "to"], rows), ""]
         if len(self.scores[self.metric].values) <= 20:
-            values = "  ".join(f"{value:.4g}" for value in self.scores[self.metric].values)
+            values = "  ".join(map(_number, self.scores[self.metric].values))
             lines.append(f"folds    {self.metric} {values}")
-        numbers = "  ".join(f"{name} {value:.4g}" for name, value in self.out_of_fold.items())
-        lines.append(f"rows     {numbers}")
+        if not self.leaves_one_out:
+            lines.append(pooled)
         if self.test is not None:
             lines.append(str(self.test))
         if self.nested:
             chosen = ", ".join(f"{c} ({n})" for c, n in self.nested["chosen"].items())
             lines.append(f"chosen   {chosen}; inside {self.nested['inside']:.4g}")
+        lines += [f"note     {note}" for note in self.notes]
         if not self.honest:
             lines.append("note     the held-out rows chose the epoch too, which flatters a little")
-        page = Path(self.group) / "report.html"
+        page = self.group.folder / "report.html"
         return "\n".join([*lines, *([f"report   {page}"] if page.exists() else [])])
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"
+    return "-" if value is None or math.isnan(value) else f"{value:.4g}"
 
 
 @with_training_options
@@ -139,7 +162,7 @@ def crossval(
         workers: Processes that each train a part of the members.
         cluster: Address of a Ray cluster to start the processes on; this machine if left out.
         group: Folder of the result; a new one in runs/ if left out.
-        resume: Go on with a group that was stopped; finished members stay.
+        resume: Go on with a group that was stopped: finished members stay, all others start anew.
         report: Whether report.html is written at the end.
         quiet: Show no progress.
 
@@ -179,6 +202,7 @@ def crossval(
     made = Folds(given=given, data=data, pool=pool, plan=plan, inner=inner)
     folder = group_folder(group, data, "crossval")
     members = sessions(given, data, made.variations([{}] * len(plan)), folder)  # checks settings
+    chooser.check(made, folder)
     found = begin_group(
         folder,
         "crossval",
@@ -193,7 +217,7 @@ def crossval(
         resume,
     )
     found.update(status="running", combine=combine)
-    choice = choose(chooser, made, found, launch)
+    choice = choose(chooser, made, found, launch, members[0].run)
     if choice.settings:
         members = sessions(given, data, made.variations(choice.settings), folder)
     runs = train_members(members, launch)
@@ -216,9 +240,9 @@ def _result(
     trained = sum(len(stays) for stays, _ in made.plan)
     ratio = sum(len(held) for _, held in made.plan) / trained
     metric = headline_metric(runs[0])
-    found = spreads([held_out_scores(run) for run in runs], ratio)
+    found = spreads(answers.folds, ratio)
     return CrossvalResult(
-        group=str(group.folder),
+        group=group,
         mode=made.pool.mode,
         folds=own["folds"],
         repeats=own["repeats"],
@@ -228,4 +252,6 @@ def _result(
         test=answers.test,
         nested=nested,
         honest=made.inner > 0,
+        rows=len(made.pool),
+        notes=made.pool.notes(made.plan, own["folds"]),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +47,7 @@ class EnsembleResult:
     """Several runs as one.
 
     Args:
-        group: Folder of the ensemble, which `predict` and `evaluate` take like a run.
+        group: The ensemble, which `predict` and `evaluate` take like a run.
         combine: What of the outputs is averaged.
         metric: The metric that stands for a run.
         weights: Share of each member by name.
@@ -54,7 +55,7 @@ class EnsembleResult:
         selected_on: Whether the validation part chose the members, so that its score flatters.
     """
 
-    group: str
+    group: Group
     combine: Combine
     metric: str
     weights: Mapping[str, float]
@@ -64,8 +65,14 @@ class EnsembleResult:
     def to_dict(self) -> dict[str, Any]:
         """Give all fields as plain data, ready for JSON."""
         parts = {name: found.to_dict() for name, found in self.parts.items()}
-        plain: dict[str, Any] = finite({**vars(self), "parts": parts})
+        folder = str(self.group.folder)
+        plain: dict[str, Any] = finite({**vars(self), "group": folder, "parts": parts})
         return plain
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """All fields as plain data, as `Group.result` has them."""
+        return self.to_dict()
 
     def __str__(self) -> str:
         heads = [f"{part} {self.metric}" for part in self.parts]
@@ -76,10 +83,10 @@ class EnsembleResult:
         rows.append(["mean", "", *(f"{found.mean:.4g}" for found in self._judged)])
         together = (f"{found.scores[self.metric]:.4g}" for found in self._judged)
         rows.append(["together", "", *together])
-        lines = [f"group    {self.group}: {len(self.weights)} members, {self.combine}", ""]
+        lines = [f"group    {self.group.folder}: {len(self.weights)} members, {self.combine}", ""]
         lines += [aligned(["member", "share", *heads], rows), ""]
         lines += [str(found) for found in self._judged]
-        page = Path(self.group) / "report.html"
+        page = self.group.folder / "report.html"
         return "\n".join([*lines, *([f"report   {page}"] if page.exists() else [])])
 
     @property
@@ -94,8 +101,8 @@ def _cell(scores: Mapping[str, float], metric: str) -> str:
 @with_training_options
 def ensemble(
     *sources: Any,
-    members: int = 5,
-    vary: Sequence[str] = ("seed",),
+    members: int | None = None,
+    vary: Sequence[str] | None = None,
     snapshots: int = 0,
     combine: Combine = "probs",
     select: Select = "all",
@@ -117,11 +124,12 @@ def ensemble(
 
     Args:
         sources: At least two runs or one group; or what `train` takes; or one run.
-        members: How many are trained.
+        members: How many are trained; 5 if left out.
         vary: What differs between those that are trained: `seed`, of weights and order, or
-            `bootstrap`, the rows, which are drawn with replacement; or both.
+            `bootstrap`, the rows, which are drawn with replacement; or both. Seeds if left out.
         snapshots: Train one model in so many cycles of the rate, and keep it at the end of each,
-            in place of several models; the epochs are shared among the cycles.
+            in place of several models; the epochs are shared among the cycles, which are the
+            schedule.
         combine: Average probabilities or logits, or let members vote; equal votes go to the larger
             mean probability. Numbers are averaged.
         select: Take all members alike, or choose them by the validation part, with replacement.
@@ -129,7 +137,7 @@ def ensemble(
         workers: Processes that each train a part of the members.
         cluster: Address of a Ray cluster to start the processes on; this machine if left out.
         group: Folder of the ensemble; a new one in runs/ if left out.
-        resume: Go on with a group that was stopped; finished members stay.
+        resume: Go on with a group that was stopped: finished members stay, all others start anew.
         report: Whether report.html is written at the end.
         quiet: Show no progress.
 
@@ -146,19 +154,19 @@ def ensemble(
     """
     check_lent("ensemble", training)
     check_fits("ensemble", combine)
-    _check(sources, members, vary, snapshots, select, group, resume)
-    own = {"members": members, "vary": list(vary), "snapshots": snapshots}
+    own = {"members": members, "vary": vary, "snapshots": snapshots}
+    sources = _flat(sources)
+    _check(sources, own, select, group, resume)
     shown = {"combine": combine, "select": select}
     existing = _existing(sources)
     typed_in = [name for name, value in training.items() if not same(value, defaults()[name])]
-    if existing and typed_in:
-        raise UsageError(
-            f"ensemble: `{typed_in[0]}` must be left out for runs that are trained"
-            " already. Name a data set to train members."
-        )
+    model = training["model"] if existing and "model" in typed_in else None
+    typed_in = [name for name in typed_in if name != "model" or model is None]
+    _refuse_unused(own, typed_in, trained=bool(existing))
     place = group, resume
     if existing:
-        runs = open_members(existing)
+        runs = open_members(existing, model=model)
+        shown |= {"model": model}
         found = combine_runs(runs, data, combine=combine, greedy=select == "greedy")
         made = _listed(runs, shown, *place)
     else:
@@ -167,7 +175,7 @@ def ensemble(
         found = combine_runs(runs, data, combine=combine, greedy=select == "greedy")
     write_json(made.folder / "evaluation.json", found.record)
     result = EnsembleResult(
-        group=str(made.folder),
+        group=made,
         combine=combine,
         metric=next(iter(found.parts.values())).metric,
         weights=found.weights,
@@ -180,11 +188,35 @@ def ensemble(
     return result
 
 
+def _flat(sources: Sequence[Any]) -> tuple[Any, ...]:
+    """Take runs and groups out of a list that they were given in."""
+    listed = len(sources) == 1 and isinstance(sources[0], (list, tuple)) and sources[0]
+    if not listed or not all(
+        isinstance(one, (Run, Group)) or as_group(one) or _is_run(one) for one in listed
+    ):
+        return tuple(sources)
+    return tuple(listed)
+
+
+def _refuse_unused(own: Mapping[str, Any], typed_in: Sequence[str], *, trained: bool) -> None:
+    """Refuse arguments that nothing would be made of."""
+    given = [name for name, value in own.items() if value not in (None, 0)]
+    if trained and (given or typed_in):
+        raise UsageError(
+            f"ensemble: `{[*typed_in, *given][0]}` must be left out for runs that are trained"
+            " already. Name a data set to train members."
+        )
+    unused = [name for name in (*given, *typed_in) if name in ("members", "vary", "schedule")]
+    if own["snapshots"] and unused:
+        raise UsageError(
+            f"ensemble: `{unused[0]}` must be left out with `snapshots`, which are cycles of one"
+            " training with a schedule of their own. Take one or the other."
+        )
+
+
 def _check(
     sources: Sequence[Any],
-    members: int,
-    vary: Sequence[str],
-    snapshots: int,
+    own: Mapping[str, Any],
     select: str,
     group: str | Path | None,
     resume: bool,
@@ -194,7 +226,11 @@ def _check(
             "ensemble: `sources` must be runs, or what to learn from; got nothing. Try: fitwell"
             " ensemble digits"
         )
-    for name, values, known in (("vary", vary, Vary), ("select", (select,), Select)):
+    members, snapshots = 5 if own["members"] is None else own["members"], own["snapshots"]
+    for name, values, known in (
+        ("vary", own["vary"] or (), Vary),
+        ("select", (select,), Select),
+    ):
         for value in values:
             if value not in get_args(known):
                 raise UsageError(
@@ -213,29 +249,53 @@ def _check(
 
 def _existing(sources: Sequence[Any]) -> dict[str, Path]:
     """Give the folders of runs to combine by name; empty if members are to be trained."""
-    folders: dict[str, Path] = {}
-    groups = []
-    for source in sources:
-        group = as_group(source)
-        if group is not None:
-            groups.append(source)
-            folders |= {name: folder.resolve() for name, folder in group.folders().items()}
+    groups = {
+        number: group
+        for number, source in enumerate(sources)
+        if (group := as_group(source)) is not None
+    }
+    folders = _of_groups(list(groups.values()))
     runs = [source for source in sources if isinstance(source, Run) or _is_run(source)]
     if len(runs) == 1 and len(sources) == 1:
         return {}
     for run in runs:
         folder = run.folder if isinstance(run, Run) else Path(run)
-        name, number = folder.name, 2
-        while name in folders:
-            name, number = f"{folder.name} {number}", number + 1
-        folders[name] = folder
+        folders[_free(folder.name, folders)] = folder
+    gone = [group.folder for group in groups.values() if group.facts.get("weights_removed")]
+    if gone and len(folders) < 2:
+        raise UsageError(
+            f"ensemble: `sources` must have weights; those of all members of {gone[0]} but the best"
+            " were removed. Sweep again with --keep all."
+        )
     if folders and len(runs) + len(groups) < len(sources):
-        other = next(s for s in sources if s not in runs and s not in groups)
+        other = next(s for n, s in enumerate(sources) if n not in groups and s not in runs)
         raise UsageError(
             f"ensemble: `sources` must be runs alone, or what to learn from; got {other!r} among"
             " runs. Check the path."
         )
     return folders
+
+
+def _of_groups(groups: Sequence[Group]) -> dict[str, Path]:
+    """Give the members of groups, each once; names that several have are told apart."""
+    found: dict[Path, tuple[Group, str]] = {}
+    for group in groups:
+        group.check_complete()
+        for name, folder in group.folders().items():
+            found.setdefault(folder.resolve(), (group, name))
+    times = Counter(name for _, name in found.values())
+    folders: dict[str, Path] = {}
+    for folder, (group, name) in found.items():
+        label = name if times[name] == 1 else f"{group.folder.resolve().name} {name}"
+        folders[_free(label, folders)] = folder
+    return folders
+
+
+def _free(label: str, taken: Mapping[str, Path]) -> str:
+    name, number = label, 2
+    while name in taken:
+        name, number = f"{label} {number}", number + 1
+    return name
 
 
 def _is_run(source: Any) -> bool:
@@ -248,7 +308,8 @@ def _listed(
     """Make the group of runs that lie elsewhere."""
     words = typed(ensemble, shown, *(run.folder for run in runs.values()))
     folder = group_folder(group, "runs", "ensemble")
-    made = begin_group(folder, "ensemble", words, {**shown, "runs": sorted(runs)}, resume)
+    settings = {name: value for name, value in shown.items() if name != "model"}
+    made = begin_group(folder, "ensemble", words, {**settings, "runs": sorted(runs)}, resume)
     made.list_members({name: run.folder for name, run in runs.items()})
     return made
 
@@ -270,6 +331,8 @@ def _trained(
         )
     source, path = sources[0], sources[1] if len(sources) == 2 else None
     given = arguments(source, path, training)
+    if given["seed"] is None and given["like"] is not None:
+        given["seed"] = Run.open(given["like"]).settings.optimization.seed
     data = data_for(given)
     check_fits("ensemble", shown["combine"], data.splits.schema)
     folder = group_folder(group, data, "ensemble")
@@ -277,12 +340,12 @@ def _trained(
     variations = (
         [Variation(name="snapshot-1")]
         if snapshots
-        else with_own_models(_variations(given, data, own), given["model"])
+        else with_own_models(_variations(given, data, _filled(own)), given["model"])
     )
     made = sessions(given, data, variations, folder)
     words = typed(ensemble, {"source": source, "path": path, **own, **shown, **training})
     settings = {
-        **own,
+        **_filled(own),
         **shown,
         "data": data.path or data.name,
         "fingerprint": data.splits.fingerprint,
@@ -297,6 +360,12 @@ def _trained(
         runs = train_members(made, launch)
     begun.update(status="running")
     return begun, {run.folder.name: run for run in runs}, data
+
+
+def _filled(own: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what is trained, with what was left out."""
+    members = 5 if own["members"] is None else own["members"]
+    return {**own, "members": members, "vary": list(own["vary"] or ("seed",))}
 
 
 def _variations(given: Mapping[str, Any], data: Any, own: Mapping[str, Any]) -> list[Variation]:

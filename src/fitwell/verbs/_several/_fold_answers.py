@@ -36,10 +36,12 @@ class FoldAnswers:
     """Scores of all held-out rows, and of the test part.
 
     Args:
+        folds: Metrics of each member on its held-out rows, with the loss of the first for all.
         scores: Metrics over all held-out rows, averaged over repeats.
         test: The members on the test part; None if there is none.
     """
 
+    folds: Sequence[Mapping[str, float]]
     scores: Mapping[str, float]
     test: Together | None
 
@@ -66,22 +68,37 @@ def write_fold_answers(
     outputs = [
         outputs_on(run, pool.examples.select(rows)) for run, rows in zip(runs, held, strict=True)
     ]
+    targets, first = targets_of(pool.examples), runs[0]
+    by_fold = [
+        _defined(
+            {**held_out_scores(run), "loss": scores_of(first, own, targets[rows])["loss"]},
+            targets[rows],
+        )
+        for run, own, rows in zip(runs, outputs, held, strict=True)
+    ]
     scores = []
     for start in range(0, len(runs), folds):
         rows = torch.cat(held[start : start + folds])
         together = torch.cat(outputs[start : start + folds])
-        scores.append(scores_of(runs[0], together, targets_of(pool.examples)[rows]))
-    _write_rows(group, runs[0], pool, held, outputs, folds)
+        scores.append(scores_of(first, together, targets[rows]))
+    _write_rows(group, first, pool, held, outputs, folds)
     order = torch.cat(held).argsort(stable=True)
     rows, together = torch.cat(held)[order], torch.cat(outputs)[order]
     seen = pool.examples.select(rows)
-    record = evaluation("valid", seen, task_of(runs[0]), together)
-    test = _on_test(group, runs, pool, combine, record)
+    record = evaluation("valid", seen, task_of(first), together)
+    test = _on_test(group, runs, by_fold, pool, combine, record)
     write_json(group.folder / "evaluation.json", record)
     mean = {
         metric: math.fsum(score[metric] for score in scores) / len(scores) for metric in scores[0]
     }
-    return FoldAnswers(scores=mean, test=test)
+    return FoldAnswers(folds=by_fold, scores=mean, test=test)
+
+
+def _defined(scores: dict[str, float], targets: Tensor) -> dict[str, float]:
+    """Give scores without r2 where the targets do not vary, as those of a single row."""
+    if "r2" in scores and bool((targets == targets[0]).all()):
+        return {**scores, "r2": math.nan}
+    return scores
 
 
 def _write_rows(
@@ -119,7 +136,12 @@ def _write_rows(
 
 
 def _on_test(
-    group: Group, runs: Sequence[Run], pool: Pool, combine: Combine, record: dict[str, Any]
+    group: Group,
+    runs: Sequence[Run],
+    by_fold: Sequence[Mapping[str, float]],
+    pool: Pool,
+    combine: Combine,
+    record: dict[str, Any],
 ) -> Together | None:
     """Measure the members on the test part, and note where they differ most."""
     if pool.test is None:
@@ -127,7 +149,7 @@ def _on_test(
     named = dict(zip(group.folders(), runs, strict=True))
     outputs = torch.stack([outputs_on(run, pool.test) for run in runs])
     metric = headline_metric(runs[0])
-    scores = {name: held_out_scores(run).get(metric, math.nan) for name, run in named.items()}
+    scores = {name: own.get(metric, math.nan) for name, own in zip(named, by_fold, strict=True)}
     record["disputed"] = disputed(list(named), outputs, pool.test)
     return judge(
         named,

@@ -13,7 +13,15 @@ from torch import Tensor
 
 from ...core.errors import RunError, UsageError
 from ...core.files import write_json
-from ...core.groups import FORMAT, GROUP_FILE, is_group, member_folders, read_group
+from ...core.groups import (
+    FORMAT,
+    GROUP_FILE,
+    going_on,
+    is_group,
+    member_folders,
+    missing_members,
+    read_group,
+)
 from ...core.records import versions
 from ...data import Examples
 from ...tasks import ModelChoice
@@ -69,6 +77,9 @@ class Group:
 
     def __repr__(self) -> str:
         return f"Group({str(self.folder)!r}, kind={self.kind!r}, status={self.status!r})"
+
+    def __fspath__(self) -> str:
+        return str(self.folder)
 
     @classmethod
     def create(
@@ -154,7 +165,45 @@ class Group:
         Raises:
             RunError: One is gone, or cannot be read.
         """
+        self.check_complete()
         return [open_run(folder, model=model) for folder in self.folders().values()]
+
+    @property
+    def best_member(self) -> str | None:
+        """Name of the member that answers for a sweep; None of other groups, where all do."""
+        best = self.result.get("best")
+        return str(best["member"]) if self.kind == "sweep" and best else None
+
+    def stand_in(self) -> tuple[Run, str] | None:
+        """Give the run that answers for a sweep, and say so in words; None of other groups.
+
+        Raises:
+            RunError: It is gone, or cannot be read.
+        """
+        if self.kind != "sweep":
+            return None
+        (run,) = self.runs().values()
+        return run, f"{self.folder} is a sweep; its best member, {self.best_member}, answers for it"
+
+    def check_complete(self) -> None:
+        """Refuse to go on without members whose answers the result is of.
+
+        Raises:
+            RunError: One is gone.
+        """
+        missing = missing_members(self.folder, self.facts)
+        if self.best_member is not None:
+            missing = tuple(name for name in missing if name == self.best_member)
+        if missing:
+            again = (
+                "make the group anew"
+                if self.facts.get("members")
+                else f"train it again: {going_on(self.folder, self.facts)}"
+            )
+            raise RunError(
+                f"{self.folder}: must have all its members; {', '.join(missing)} is missing, and"
+                f" {self.folders()[missing[0]]} is no run. Restore it from a copy, or {again}"
+            )
 
     @property
     def combine(self) -> Combine:
@@ -195,20 +244,26 @@ class Group:
     def runs(self, *, model: ModelChoice | None = None) -> dict[str, Run]:
         """Open the members that answer, by name: all but those whose share is nothing.
 
+        Of a sweep, whose members are good and hopeless ones, it is the best alone.
+
         Args:
             model: The model again, for members of your own module.
 
         Raises:
-            RunError: There are none, or one is gone.
+            RunError: There are none, or one is gone or not finished.
         """
-        shares = self.facts.get("weights") or {}
+        self.check_complete()
+        shares, best = self.facts.get("weights") or {}, self.best_member
         found = {
             name: open_run(folder, model=model)
             for name, folder in self.folders().items()
-            if shares.get(name, 0 if shares else 1)
+            if (shares.get(name, 0 if shares else 1) if best is None else name == best)
         }
-        if not found:
-            raise RunError(f"{self.folder}: has no members that could answer.")
+        if not found or any(run.status != "finished" for run in found.values()):
+            raise RunError(
+                f"{self.folder}: has no members that could answer, or some are not finished. Go on"
+                f" with: {going_on(self.folder, self.facts)}"
+            )
         return found
 
     def weights(self, names: Iterable[str]) -> Tensor:
@@ -221,12 +276,15 @@ class Group:
         found = torch.tensor([float(shares.get(name, 1.0)) for name in names])
         return found / found.sum()
 
-    def predict(self, inputs: Any, *, batch_size: int = 256) -> Predictions:
+    def predict(
+        self, inputs: Any, *, batch_size: int = 256, model: ModelChoice | None = None
+    ) -> Predictions:
         """Answer for new inputs as one.
 
         Args:
             inputs: As for `Run.predict`.
             batch_size: Examples per forward pass.
+            model: The model again, for members of your own module.
 
         Raises:
             RunError: There are no members, or one has no weights.
@@ -234,7 +292,7 @@ class Group:
             UsageError: The shape is not that of the training inputs.
         """
         first = next(iter(self.runs().values()))
-        outputs = self.outputs(first.read(inputs), batch_size=batch_size)
+        outputs = self.outputs(first.read(inputs), batch_size=batch_size, model=model)
         return first.known_task.describe(outputs, first.schema)
 
     def list_members(self, folders: Mapping[str, Path]) -> None:

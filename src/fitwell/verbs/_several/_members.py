@@ -165,8 +165,8 @@ def try_members(members: Sequence[Session], launch: Launch) -> list[Run]:
     except KeyboardInterrupt:
         group = members[0].run.folder.parent.parent
         raise KeyboardInterrupt(
-            "stopped by Ctrl-C; what is finished stays. Go on with the same command and:"
-            f" --group {group} --resume"
+            "stopped by Ctrl-C; members that are finished stay, all others start anew. Go on with"
+            f" the same command and: --group {group} --resume"
         ) from None
 
 

@@ -6,15 +6,20 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Self, final
 
+from ...core.cards import read_card
 from ...core.errors import UsageError
 from ...core.spec import Spec, parse
+from ...data import Splits
+from ...train import Run
+from .._train import train
 from ._folds import Folds, held_out_scores, variations_of
 from ._group import Group
 from ._members import Launch, try_members
 from ._options import check_lent
-from ._outputs import better, headline_metric
+from ._outputs import better, headline_metric, outputs_on, scores_of, targets_of
 from ._together import Variation, sessions
 
 
@@ -56,6 +61,36 @@ class Candidates:
         settings = tuple(_settings(text) for text in texts)
         return cls(names=tuple(map(str, texts)), settings=settings, folds=folds)
 
+    def check(self, made: Folds, folder: Path) -> None:
+        """Settle each candidate on the first fold, so that a wrong one fails before any trains.
+
+        Args:
+            made: The folds.
+            folder: Of the group; nothing is written.
+
+        Raises:
+            UsageError: A setting does not fit, or losses that differ are what is compared.
+        """
+        if not self.settings:
+            return
+        found = [
+            session.run.settings.loss
+            for own in ({}, *self.settings)
+            for session in sessions(
+                made.given,
+                made.data,
+                variations_of(made.pool, made.plan[:1], ["fold-1"], [own], made.inner, made.given),
+                folder,
+            )
+        ]
+        differ = list(dict.fromkeys(chosen.loss for chosen in found))
+        if len(differ) > 1 and found[0].metric == "loss":
+            raise UsageError(
+                "crossval: `candidates` must have one loss when it is the metric that compares"
+                f" them; got {' and '.join(differ)}. Give it for all by --loss, or compare them by"
+                " another --metric."
+            )
+
 
 def _settings(text: str) -> dict[str, Any]:
     try:
@@ -70,6 +105,13 @@ def _settings(text: str) -> dict[str, Any]:
             f"crossval: `candidates` must name what they set, such as lr=0.01; got {text!r}."
         )
     check_lent("crossval", read.kwargs)
+    fixed = {"metric", "smoke", *read_card(train.__doc__).groups["Data"]}
+    for name in read.kwargs:
+        if name in fixed:
+            raise UsageError(
+                f"crossval: `candidates` must differ in how they are trained; got {name}, which is"
+                f" the same for all that are compared. Give it for all: --{name.replace('_', '-')}"
+            )
     return {
         name: str(value) if isinstance(value, Spec) else value
         for name, value in read.kwargs.items()
@@ -111,7 +153,7 @@ class Choice:
         }
 
 
-def choose(candidates: Candidates, made: Folds, group: Group, launch: Launch) -> Choice:
+def choose(candidates: Candidates, made: Folds, group: Group, launch: Launch, judge: Run) -> Choice:
     """Compare the candidates inside each fold, on folds of its training rows.
 
     Args:
@@ -119,6 +161,7 @@ def choose(candidates: Candidates, made: Folds, group: Group, launch: Launch) ->
         made: The folds.
         group: Where the trainings inside go, in ``inner/members``.
         launch: Where they are trained.
+        judge: Whose loss is compared, where that is the metric.
 
     Source: cawley2010over, section 5.
     """
@@ -133,9 +176,11 @@ def choose(candidates: Candidates, made: Folds, group: Group, launch: Launch) ->
             own = [settings] * len(plan)
             variations += variations_of(pool, plan, names, own, made.inner, made.given)
     folder = group.folder / "inner"
-    runs = try_members(sessions(made.given, made.data, variations, folder), launch)
-    metric = headline_metric(runs[0])
-    values = iter([held_out_scores(run).get(metric, math.nan) for run in runs])
+    members = sessions(made.given, made.data, variations, folder)
+    runs, metric = try_members(members, launch), headline_metric(judge)
+    values = iter(
+        [_score(run, own.splits, metric, judge) for run, own in zip(runs, members, strict=True)]
+    )
     scores = [
         tuple(
             math.fsum(next(values) for _ in range(candidates.folds)) / candidates.folds
@@ -152,10 +197,19 @@ def choose(candidates: Candidates, made: Folds, group: Group, launch: Launch) ->
     )
 
 
+def _score(run: Run, splits: Splits, metric: str, judge: Run) -> float:
+    """Measure a member on its held-out rows; NaN if it failed."""
+    score = held_out_scores(run).get(metric, math.nan)
+    if metric != "loss" or math.isnan(score):
+        return score
+    held = splits.parts()[run.manifest["fold"]["held_out"]]
+    return scores_of(judge, outputs_on(run, held), targets_of(held))["loss"]
+
+
 def _best(metric: str, scores: Sequence[float]) -> int:
     """Give the place of the best score; of equal ones the first, and of failures the last."""
     best = 0
     for place, score in enumerate(scores):
-        if better(metric, score, scores[best]) or math.isnan(scores[best]):
+        if better(metric, score, scores[best]):
             best = place
     return best

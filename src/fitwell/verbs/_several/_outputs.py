@@ -70,13 +70,16 @@ def outputs_on(
 def scores_of(run: Run, outputs: Tensor, targets: Tensor) -> dict[str, float]:
     """Measure outputs as the run measures its own.
 
+    Losses can be compared only if one run measures all: members may have losses of their own, and
+    count numbers in units of the spread of their own training rows.
+
     Args:
-        run: Whose loss and metrics.
+        run: Whose loss and metrics; it need not be trained yet.
         outputs: Of a model, or of several together.
         targets: Classes or numbers.
     """
-    settings = run.settings
-    objective = run.known_task.objective(settings.loss.loss, run.schema, run.manifest["scaling"])
+    task, loss = TASKS[run.manifest["task"]], run.settings.loss.loss
+    objective = task.objective(loss, run.schema, run.manifest["scaling"])
     return measure(objective, nn.Identity(), [(outputs, targets.cpu())])
 
 
@@ -100,13 +103,15 @@ def headline_metric(run: Run) -> str:
 
 
 def better(metric: str, first: float, second: float) -> bool:
-    """Say whether one score is better than another.
+    """Say whether one score is better than another; NaN, that of a failure, is the worst.
 
     Args:
         metric: What they are of.
         first: The one.
         second: The other.
     """
+    if math.isnan(first) or math.isnan(second):
+        return not math.isnan(first)
     return first < second if metric in LOWER_IS_BETTER else first > second
 
 
@@ -135,7 +140,7 @@ class Together:
         examples: How many it has.
         combine: What of the outputs was averaged.
         metric: The one that stands for them.
-        members: Metrics of each member by name.
+        members: Metrics of each member by name; as `scores`, with the loss of the first member.
         scores: Metrics of the members together.
         interval: 95% interval of the headline metric over draws of the examples, if known.
         best: The member that was best on the validation part, which it is compared to.
@@ -219,8 +224,7 @@ def judge(
         combine=combine,
         metric=metric,
         members={
-            name: scores_of(run, own, targets)
-            for (name, run), own in zip(runs.items(), outputs, strict=True)
+            name: scores_of(first, own, targets) for name, own in zip(runs, outputs, strict=True)
         },
         scores=scores,
         interval=_interval(metric, scores, answers, targets),

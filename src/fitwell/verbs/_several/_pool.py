@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast, final
 
@@ -121,6 +122,30 @@ class Pool:
             labels=self.labels,
             keys=self.keys,
         )
+
+    def notes(self, plan: Sequence[tuple[Rows, Rows]], folds: int) -> tuple[str, ...]:
+        """Say what the score of folds leaves out.
+
+        Args:
+            plan: From `folds`.
+            folds: Folds of one repeat.
+        """
+        held = np.unique(np.concatenate([rows for _, rows in plan]))
+        found = []
+        if left := len(self) - len(held):
+            found.append(
+                f"the first {left:,} of {len(self):,} rows are never held out: each fold comes after"
+                " the rows that it is trained on"
+            )
+        if self.mode == "stratified" and self.labels is not None:
+            names, counts = self.examples.schema.class_names, np.bincount(self.labels)
+            found += [
+                f"class {names[code]!r} has {rows} rows for {folds} folds: some folds hold out none"
+                " of it"
+                for code, rows in enumerate(counts.tolist())
+                if 0 < rows < folds
+            ]
+        return tuple(found)
 
     def parts(self, stays: Rows, held: Rows, inner: float, seed: int) -> dict[str, Rows]:
         """Give the rows of each part of the training that holds out some rows.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import RunError, UsageError
+from ...core.groups import remedy
 from ...data import Examples, Schema, Splits
 from ...tasks import ModelChoice, Source, open_source, smoke
 from ...train import Run
@@ -25,7 +26,8 @@ def open_members(
         model: The model again, for runs of your own module.
 
     Raises:
-        UsageError: Fewer than two, or they answer different questions.
+        UsageError: Fewer than two, they answer different questions, or a model is given that none
+            of them needs.
         RunError: One is not finished.
     """
     runs = {name: open_run(folder, model=model) for name, folder in folders.items()}
@@ -34,12 +36,17 @@ def open_members(
             f"ensemble: `sources` must be at least two different runs; got {len(runs)}. Name the"
             " runs one after the other."
         )
+    if model is not None and not any(run.settings.model.own for run in runs.values()):
+        raise UsageError(
+            f"ensemble: `model` must be left out for runs that are trained already; got {model!r}."
+            " It is only for runs of your own module."
+        )
     first = next(iter(runs.values()))
     for run in runs.values():
         if run.status != "finished":
             raise RunError(
                 f"{run.folder}: must be finished to answer with others; it is {run.status}. Go on"
-                f" with it: fitwell resume {run.folder}"
+                f" with: {remedy(run.folder)}"
             )
         for name, (one, other) in _facts(first.schema, run.schema).items():
             if one != other:

@@ -19,8 +19,8 @@ class Spread:
     """One metric of several trainings.
 
     Args:
-        values: Its value in each.
-        mean: Mean of the values.
+        values: Its value in each; NaN where it is not defined, as r2 of a single row.
+        mean: Mean of the values that are defined; NaN if none is.
         std: Their standard deviation, with n - 1 in the denominator; None of a single one.
         interval: 95% interval of the mean, corrected for the rows that trainings share (Nadeau and
             Bengio 2003); None of a single one.
@@ -37,14 +37,15 @@ class Spread:
 
         Args:
             metric: Its name, which says where values can lie.
-            values: Its values.
+            values: Its values; NaN where it is not defined.
             held_out_ratio: Rows held out over rows trained on.
         """
-        mean = math.fsum(values) / len(values)
-        if len(values) < 2:
+        known = [value for value in values if not math.isnan(value)]
+        mean = math.fsum(known) / len(known) if known else math.nan
+        if len(known) < 2:
             return cls(values=tuple(values), mean=mean, std=None, interval=None)
-        variance = math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
-        low, high = corrected_t_interval(values, held_out_ratio)
+        variance = math.fsum((value - mean) ** 2 for value in known) / (len(known) - 1)
+        low, high = corrected_t_interval(known, held_out_ratio)
         if metric in _SHARES or metric in LOWER_IS_BETTER:
             low = max(low, 0.0)
         if metric in _SHARES:
@@ -65,7 +66,7 @@ class Spread:
 def spreads(
     scores: Sequence[Mapping[str, float | None]], held_out_ratio: float
 ) -> dict[str, Spread]:
-    """Sum up all metrics that every training has.
+    """Sum up all metrics that every training has; one that is infinite is left out.
 
     Args:
         scores: Metrics of each training.
@@ -74,7 +75,7 @@ def spreads(
     found = {}
     for metric in scores[0]:
         values = [score.get(metric) for score in scores]
-        known = [value for value in values if value is not None and math.isfinite(value)]
+        known = [value for value in values if value is not None and not math.isinf(value)]
         if len(known) == len(values):
             found[metric] = Spread.of(metric, known, held_out_ratio)
     return found

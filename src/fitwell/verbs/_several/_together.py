@@ -283,10 +283,11 @@ def _fit(trainings: Sequence[_Training], watch: Watch | None, quiet: bool) -> No
             watch(progress)
         bar.show(progress)
 
+    def ended(number: int) -> None:
+        trainings[number].finish()  # at once, so that an interruption does not cost it
+
     try:
-        population.fit(after_epoch)
-        for training in trainings:
-            training.finish()
+        population.fit(after_epoch, ended=ended, side_by_side=watch is not None)
     except BaseException as err:
         for training in trainings:
             if training.run.status == "running":

@@ -12,7 +12,7 @@ from ...core.errors import UsageError
 from ...data import Examples
 from ...tasks import ModelChoice
 from ...train import Run
-from .._evaluate import Evaluation
+from .._evaluate import Evaluation, seen_before
 from ._combined import best_run
 from ._group import Group
 from ._outputs import judge, outputs_on
@@ -45,7 +45,7 @@ def evaluate_group(
     first, started = next(iter(runs.values())), time.perf_counter()
     parts = _parts(first, runs, data)
     weights = group.weights(runs)
-    together = {}
+    best, together, seen = _best(group, runs), {}, seen_before(list(runs.values()), data)
     for name, part in parts.items():
         outputs = torch.stack(
             [
@@ -60,8 +60,8 @@ def evaluate_group(
             part=name,
             combine=group.combine,
             weights=weights,
-            best=best_run(runs),
-            fair=name != "valid",
+            best=best,
+            fair=name != "valid" and not seen,
         )
     seconds = time.perf_counter() - started
     results = [run.result for run in runs.values()]
@@ -79,7 +79,15 @@ def evaluate_group(
         parts={name: dict(found.scores) for name, found in together.items()},
         counts=counts,
         together=together,
+        note=seen,
     )
+
+
+def _best(group: Group, runs: dict[str, Run]) -> str:
+    """Give the member that the group was compared to when it was made, if it still answers."""
+    judged = [group.result.get("test"), *(group.result.get("parts") or {}).values()]
+    known = next((str(one["best"]) for one in judged if one and "best" in one), None)
+    return best_run(runs) if known not in runs else known
 
 
 def _parts(first: Run, runs: dict[str, Run], data: Any) -> dict[str, Examples]:

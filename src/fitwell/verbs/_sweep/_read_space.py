@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, Final, final
 
+from ... import data, losses, nn, optim
 from ...core.errors import UsageError, unknown_name
-from ...core.spec import Spec, parse
-from ._space import Choice, Dimension, Range, Repeat, Row, Space, typed
+from ...core.spec import Spec
+from ._space import Choice, Dimension, Own, Range, Repeat, Row, Space, typed
+from ._written import Written, written
 
 RANGES = ("uniform", "log", "integer")
 CHOICES = ("choice", "each")
@@ -19,6 +22,8 @@ _FORMS = (
     "uniform(a, b), log(a, b), integer(a, b), choice(x, y, ...), each(x, y, ...) or"
     " repeat(value, times)"
 )
+_ALIKE: Final = 0.6
+"""Likeness from which on an unknown word is a misspelt one."""
 
 
 def read_space(over: Mapping[str, Any] | Sequence[str], known: Sequence[str]) -> Space:
@@ -29,78 +34,81 @@ def read_space(over: Mapping[str, Any] | Sequence[str], known: Sequence[str]) ->
         known: The options that may differ between members.
 
     Raises:
-        UnknownName: No such option.
+        UnknownName: No such option, or no such kind of space.
         UsageError: A text is no space.
     """
-    texts = _texts(over)
-    if not texts:
+    written = _written_by_option(over)
+    if not written:
         raise UsageError(
             'sweep: `over` must name what differs, such as --over "lr=log(1e-4, 1e-1)"; got'
             " nothing."
         )
+    texts: dict[str, str] = {}
     templates, found = {}, _Found([])
-    for option, text in texts.items():
+    for typed_name, text in written.items():
+        option = typed_name.replace("-", "_")
         if option not in known:
-            raise unknown_name("sweep", "option that can differ", option, known)
+            raise unknown_name("sweep", "option that can differ", typed_name, known)
+        if option in texts:
+            raise UsageError(f"sweep: `over` must name {typed_name} once; got it twice.")
+        if text.own and option != "model":
+            raise UsageError(
+                f"sweep: `over` must give {typed_name} texts or numbers; got"
+                f" {text.own[0].name}, which only model may be."
+            )
+        value = _parsed(typed_name, text)
+        texts[option] = str(text)
         before = len(found.dimensions)
-        templates[option] = found.template(option, _parsed(option, text))
+        templates[option] = found.template(option, value)
         if len(found.dimensions) == before:
             raise UsageError(
-                f"sweep: `over` must leave {option} open with {_FORMS}; got {text}. Give what is"
-                f" the same for all as an option of its own, --{option.replace('_', '-')}."
+                f"sweep: `over` must leave {typed_name} open with {_FORMS}; got {text}. Give what"
+                f" is the same for all as an option of its own, --{typed_name.replace('_', '-')}."
             )
-    return Space(texts=texts, templates=templates, dimensions=tuple(found.dimensions))
+    own = tuple(one for text in written.values() for one in text.own)
+    return Space(texts=texts, templates=templates, dimensions=tuple(found.dimensions), own=own)
 
 
-def _texts(over: Mapping[str, Any] | Sequence[str]) -> dict[str, str]:
+def _written_by_option(over: Mapping[str, Any] | Sequence[str]) -> dict[str, Written]:
     if isinstance(over, str):
         over = [over]
     if isinstance(over, Mapping):
-        return {name.replace("-", "_"): _written(value) for name, value in over.items()}
-    texts: dict[str, str] = {}
+        return {name: written(value) for name, value in over.items()}
+    texts: dict[str, Written] = {}
     for word in over:
         name, equals, text = word.partition("=")
-        name = name.strip().replace("-", "_")
-        if not equals or not name.isidentifier():
+        name = name.strip()
+        if not equals or not name.replace("-", "_").isidentifier():
             raise UsageError(
                 f"sweep: `over` must be option=space, such as lr=log(1e-4, 1e-1); got {word!r}."
             )
         if name in texts:
             raise UsageError(f"sweep: `over` must name {name} once; got it twice.")
-        texts[name] = text.strip()
+        texts[name] = Written(text.strip())
     return texts
 
 
-def _written(value: Any) -> str:
-    """Give the text of what was given from Python; a list of values is a choice."""
-    if isinstance(value, (list, tuple, range)):
-        return f"choice({', '.join(map(_written_value, value))})"
-    return str(value)
-
-
-def _written_value(value: Any) -> str:
-    """Give the text of one value; what is no single spec, such as file.py:Name, is quoted."""
-    if not isinstance(value, str):
-        return repr(value)
-    try:
-        within = parse(f"settings({value})")
-    except UsageError:
-        return repr(value)
-    return value if len(within.args) == 1 and not within.kwargs else repr(value)
-
-
-def _parsed(option: str, text: str) -> Any:
+def _parsed(option: str, text: Written) -> Any:
     """Read a value; ``Flip(), Crop()`` is a list of specs."""
     try:
-        within = parse(f"settings({text})")
+        within = text.parsed()
     except UsageError as err:
         raise UsageError(
             f"sweep: `over` must say what {option} may be, with {_FORMS} for what is open; got"
-            f" {text!r}."
+            f" {str(text)!r}."
         ) from err
     if within.kwargs or not within.args:
-        raise UsageError(f"sweep: `over` must give {option} a value; got {text!r}.")
+        raise UsageError(f"sweep: `over` must give {option} a value; got {str(text)!r}.")
     return within.args[0] if len(within.args) == 1 else Row(within.args)
+
+
+def _check_word(value: Spec) -> None:
+    """Refuse what is meant as a space, and misspelt: no method's name, with plain values."""
+    if value.name.islower() and len(value.args) > 1 and not any(map(_is_open, value.args)):
+        near = difflib.get_close_matches(value.name, _WORDS, n=1, cutoff=_ALIKE)
+        methods = {name.lower() for family in (data, losses, nn, optim) for name in vars(family)}
+        if near and value.name not in methods:
+            raise unknown_name("sweep", "space", value.name, _WORDS)
 
 
 @final
@@ -130,6 +138,7 @@ class _Found:
                 return self._repeat(name, value)
             if value.name.lower() in _WORDS:
                 raise _bad(name, value, f"{value.name.lower()}(...)")
+            _check_word(value)
             args = [self.template(f"{name}.{i}", arg) for i, arg in enumerate(value.args)]
             kwargs = {key: self.template(f"{name}.{key}", v) for key, v in value.kwargs.items()}
             return Spec(value.name, tuple(args), kwargs)
@@ -204,7 +213,8 @@ def _labels(options: Sequence[Any]) -> tuple[Any, ...]:
     labels: list[Any] = []
     for option in options:
         open_inside = isinstance(option, Spec) and _is_open(option)
-        label: Any = option.name if open_inside else typed(option)
+        named = open_inside or isinstance(option, Own)
+        label: Any = option.name if named else typed(option)
         if isinstance(label, (tuple, list, bool)) or label is None:
             label = str(label)
         base, number = label, 2

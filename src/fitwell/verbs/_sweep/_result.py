@@ -15,6 +15,7 @@ from .._open_run import open_run
 from ._rows import Row, TrialResult
 
 _SHOWN = 10
+_FAILED = 3
 _SAID = 0.01
 _CELL = 40
 
@@ -80,6 +81,8 @@ class SweepResult:
         command: The command that trains the best member alone.
         importance: Share of each setting in how the metric varies; empty where trials are too few.
         page: The page that shows it all; None if none was written.
+        answering: Members whose weights are there.
+        model: Model of the best member, if it is one of your own from Python.
     """
 
     group: Path
@@ -90,6 +93,8 @@ class SweepResult:
     command: str
     importance: Mapping[str, Any]
     page: Path | None
+    answering: int
+    model: Any = None
 
     @property
     def best(self) -> Row:
@@ -98,7 +103,7 @@ class SweepResult:
 
     def best_run(self) -> Run:
         """Open the run of the best member, ready to predict."""
-        return open_run(self.group / "members" / self.best.member)
+        return open_run(self.group / "members" / self.best.member, model=self.model)
 
     def to_dict(self) -> dict[str, Any]:
         """Give all of it as plain data, ready for JSON."""
@@ -117,7 +122,6 @@ class SweepResult:
         return found
 
     def __str__(self) -> str:
-        rows = [row for trial in self.trials for row in trial.rows]
         rows = [row for trial in self.trials for row in trial.rows]
         names = list(dict.fromkeys(name for row in rows for name in row.values))
         several = any(len(trial.rows) > 1 for trial in self.trials)
@@ -144,7 +148,11 @@ class SweepResult:
         ]
         if mattered:
             facts.append(f"mattered {', '.join(mattered)}")
-        if len(self.trials) > 1:
+        failed = [row for row in rows if row.status == "failed"]
+        facts += [f"failed   {row.member}: {row.stopped}" for row in failed[:_FAILED]]
+        if len(failed) > _FAILED:
+            facts.append(f"failed   {len(failed) - _FAILED} more, in {self.group / 'sweep.csv'}")
+        if self.answering > 1:
             facts.append(f"together fitwell ensemble {self.group} --select greedy")
         if self.page is not None:
             facts.append(f"page     {self.page}")

@@ -32,6 +32,10 @@ class Member:
     values: Mapping[str, Any]
     settings: Mapping[str, Any]
 
+    def __str__(self) -> str:
+        chosen = ", ".join(f"{name}={value}" for name, value in self.values.items())
+        return f"{self.name} ({chosen})"
+
 
 @final
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +46,7 @@ class Row:
         member: Its name.
         trial: Number of its trial.
         values: What was chosen, by the name of the dimension.
-        status: Of its run; ``missing`` before it begins.
+        status: Of its run; ``missing`` before it begins, ``failed`` also if it never could.
         valid: Metric of the validation part; None if it has none.
         test: Metric of the test part; None without one.
         epochs: Epochs completed.
@@ -100,17 +104,24 @@ def is_done(folder: Path) -> bool:
     return bool(files.result) or (files.run.get("status") == "failed" and diverged)
 
 
-def read_row(member: Member, folder: Path, metric: str) -> Row:
+def read_row(member: Member, folder: Path, metric: str, failed: str | None = None) -> Row:
     """Read what became of a member.
 
     Args:
         member: The member.
         folder: Of the member.
         metric: What the sweep compares.
+        failed: Why it could not be trained; None if it could.
     """
     values = dict(member.values)
     if not is_run(folder):
-        return Row(member=member.name, trial=member.trial, values=values)
+        return Row(
+            member=member.name,
+            trial=member.trial,
+            values=values,
+            status="missing" if failed is None else "failed",
+            stopped=failed,
+        )
     files = read_run(folder, owner="sweep")
     result = files.result
     return Row(

@@ -136,6 +136,20 @@ class Row(tuple[Any, ...]):
 
 
 @final
+@dataclass(frozen=True)
+class Own:
+    """A model of the user's own as a value, such as a class.
+
+    Args:
+        made: The class, function or module.
+        name: What tables call it.
+    """
+
+    made: Any
+    name: str
+
+
+@final
 @dataclass(frozen=True, kw_only=True)
 class Repeat:
     """A tuple of a value so many times.
@@ -158,11 +172,13 @@ class Space:
         texts: What the user wrote, by option.
         templates: The same with a dimension wherever something is open.
         dimensions: All of them, in their order; those in a choice follow it.
+        own: What was given from Python and cannot be typed, such as a class.
     """
 
     texts: Mapping[str, str]
     templates: Mapping[str, Any]
     dimensions: tuple[Dimension, ...]
+    own: tuple[Own, ...] = ()
 
     def point(self, ask: Ask) -> Point:
         """Choose.
@@ -259,4 +275,4 @@ def typed(value: Any) -> Any:
         return ", ".join(str(typed(item)) for item in value)
     if isinstance(value, Spec):
         return str(value) if value.args or value.kwargs else value.name
-    return value
+    return value.made if isinstance(value, Own) else value

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from ...core.errors import RunError, UsageError
-from ...core.files import write_text
+from ...core.errors import FitwellError, UsageError
 from ...core.groups import is_group, read_group
-from ...core.intervals import corrected_t_interval, wilson_interval
-from ...core.spec import parse
+from ...core.spec import Spec, parse
 from ...train import Run
-from .._prepare import command, defaults
+from .._prepare import defaults
+from .._several._group import Group
 from .._several._members import Launch, begin_group, group_folder, typed
 from .._several._options import LENT, check_lent, with_training_options
 from .._several._together import arguments, data_for
-from ._importance import importance_of
+from ._failures import reason_of
+from ._finish import finish
 from ._methods import Method, default_trials, learns, make_method
 from ._read_space import read_space
-from ._result import Final, SweepResult, best_row
+from ._result import SweepResult
 from ._rounds import Rounds
-from ._rows import Row, write_csv
-from ._space import Space
+from ._space import Choice, Space
 from ._stops import ASHA, Never, Stop, make_stop
 
 _THE_SAME = (
@@ -76,9 +76,12 @@ def sweep(
         over: What differs, as `option=space`. Spaces are `uniform(a, b)`, `log(a, b)`,
             `integer(a, b)`, `choice(x, y)` anywhere in a value, `repeat(value, times)` for a row of
             equal values, and `each(x, y)`: all of these for each draw of the rest, as for seeds.
+            From Python also lists by option, of `model` with classes of your own; those are not
+            stored, so `resume` needs them again.
         method: How settings are chosen: `random`, `grid(points=3)`, `sobol`, or
             `optuna(sampler=TPESampler)`, which learns from round to round.
-        trials: Settings to try; 20 if left out, all of a grid.
+        trials: Settings to try; 20 if left out, all of a grid. What cannot be trained counts as
+            failed, and the others go on.
         stop: Which trials end early: `none`, `halving(factor=3, min_epochs=1)`, or `asha()` for
             several rounds. `--patience` ends each member by its own curve.
         together: Trials of a round, which train together; all if left out, a quarter for `optuna`
@@ -89,15 +92,16 @@ def sweep(
         workers: Processes that each train a part of the members; 1 with `stop`.
         cluster: Address of a Ray cluster to start the processes on; this machine if left out.
         group: Folder of the sweep; a new one in runs/ if left out.
-        resume: Go on with a sweep that was stopped, or add trials; finished members stay.
-        report: Whether report.html is written.
+        resume: Go on with a sweep that was stopped, or add trials; what is trained stays, and what
+            failed is tried again.
+        report: `False` or `--no-report` leaves out report.html.
         quiet: Show no progress.
 
     Returns:
         The trials, best first; `best_run()` opens the best member.
 
     Raises:
-        UsageError: An argument does not fit; nothing was written.
+        UsageError: An argument does not fit, or no trial can be trained; nothing was written.
         DataError: The data is bad; nothing was written.
         RunError: The folder holds something else, or no member has a score.
 
@@ -110,9 +114,11 @@ def sweep(
     chosen, rule = make_method(method), make_stop(stop)
     launch = Launch(workers=workers, cluster=cluster, quiet=quiet)
     _check(space, training, trials=trials, together=together, refit_seeds=refit_seeds)
+    _check_rates(space, training)
     _check_launch(rule, launch)
     given = arguments(source, path, {**training, "quiet": quiet})
-    data = data_for(given)
+    with _as_sweep():
+        data = data_for(given)
     wanted = default_trials(chosen) if trials is None else trials
     folder = group_folder(group, data, "sweep")
     before = read_group(folder) if resume and is_group(folder) else {"settings": {}}
@@ -130,7 +136,7 @@ def sweep(
     words = typed(sweep, {**_typed_here(locals()), **training})
     rounds = Rounds(
         place=folder,
-        begin=partial(begin_group, folder, "sweep", words, own, resume),
+        begin=partial(_begin, partial(begin_group, folder, "sweep", words, own, resume), space),
         given=given,
         data=data,
         space=space,
@@ -139,13 +145,44 @@ def sweep(
         seed=draw_seed,
         launch=launch,
     )
-    try:
+    with _as_sweep(), _ended(rounds):
         rounds.go(wanted, size)
-        return _finish(rounds, refit_seeds=refit_seeds, keep=keep, report=report)
+        return finish(rounds, refit_seeds=refit_seeds, keep=keep, report=report)
+
+
+def _begin(make: Callable[[], Group], space: Space) -> Group:
+    """Make the group, or find it; and write down which models it does not keep."""
+    group = make()
+    if space.own:
+        group.update(own_models=[one.name for one in space.own])
+    return group
+
+
+@contextlib.contextmanager
+def _as_sweep() -> Iterator[None]:
+    """Let `sweep` say what `train` found wrong."""
+    try:
+        yield
+    except FitwellError as err:
+        if not str(err).startswith("train: "):
+            raise
+        raise type(err)(f"sweep: {str(err).removeprefix('train: ')}") from err
+
+
+@contextlib.contextmanager
+def _ended(rounds: Rounds) -> Iterator[None]:
+    """Write down that a sweep was stopped, or why it failed."""
+    try:
+        yield
     except KeyboardInterrupt as err:
+        rounds.note(status="stopped")
         raise KeyboardInterrupt(
-            f"stopped by Ctrl-C. Go on with the same command, --resume and --group {folder}"
+            f"stopped by Ctrl-C. Go on with the same command, --resume and --group {rounds.place}"
         ) from err
+    except Exception as err:
+        with contextlib.suppress(OSError):  # what failed may be the disk
+            rounds.note(status="failed", error=reason_of(err))
+        raise
 
 
 def _check(
@@ -169,6 +206,29 @@ def _check(
     ):
         if value is not None and value < least:
             raise UsageError(f"sweep: `{name}` must be at least {least}; got {value}.")
+
+
+def _check_rates(space: Space, training: Mapping[str, Any]) -> None:
+    """Refuse a rate beside optimizers with rates of their own, which it would replace."""
+    if "optimizer" not in space.texts or not _has_rate(space.templates["optimizer"]):
+        return
+    if "lr" in space.texts:
+        raise UsageError(
+            "sweep: `over` must say the rate once; got"
+            f" optimizer={space.texts['optimizer']} and lr={space.texts['lr']}, which would replace"
+            " the rate in it. Leave one of them out."
+        )
+    if training.get("lr") is not None:
+        raise UsageError(
+            "sweep: `lr` must be left out where `over` says the rate; got"
+            f" lr={training['lr']} and optimizer={space.texts['optimizer']}. Leave one of them out."
+        )
+
+
+def _has_rate(template: Any) -> bool:
+    if isinstance(template, Choice):
+        return any(map(_has_rate, template.options))
+    return isinstance(template, Spec) and "lr" in template.kwargs
 
 
 def _check_launch(rule: Stop, launch: Launch) -> None:
@@ -203,93 +263,3 @@ def _typed_here(given: Mapping[str, Any]) -> dict[str, Any]:
     kept = {name: given[name] for name in (*names, "workers", "cluster", "group", "report")}
     source = source.folder if isinstance(source, Run) else source
     return {"source": source, "over": over, **kept}
-
-
-def _finish(rounds: Rounds, *, refit_seeds: int, keep: str, report: bool) -> SweepResult:
-    """Name the best, measure what it is worth, and write the table and the page."""
-    folder, (metric, mode) = rounds.place, rounds.base
-    results = rounds.results()
-    if not results or results[0].valid is None:
-        said = str(results[0].rows[0].stopped if results else "nothing")
-        raise RunError(f"sweep: no member of {folder} has a score; one ended with {said}")
-    best = best_row(results[0], mode)
-    refitted = rounds.refit(best, refit_seeds) if refit_seeds else []
-    final = _final(rounds, best, refitted)
-    found = importance_of(rounds.space, rounds.rows(), metric, mode)
-    page = folder / "report.html" if report else None
-    result = SweepResult(
-        group=folder,
-        metric=metric,
-        mode=mode,
-        trials=results,
-        final=final,
-        command=_alone(rounds, best),
-        importance=found,
-        page=page,
-    )
-    write_csv(folder / "sweep.csv", rounds.rows(), metric)
-    scored = [row.member for trial in results for row in trial.rows if row.valid is not None]
-    alone = keep == "best"
-    rounds.list_members([best.member] if alone else scored, alone=alone)
-    rounds.group.update(
-        status="finished",
-        result={
-            **result.to_dict(),
-            "refit": [row.to_dict() for row in refitted],
-            "rungs": [[_rung(rung) for rung in one] for one in rounds.rungs if one],
-            "dimensions": [_dimension(d) for d in rounds.space.dimensions],
-        },
-    )
-    if page is not None:
-        from ...report import render_sweep
-
-        write_text(page, render_sweep(folder))
-    return result
-
-
-def _final(rounds: Rounds, best: Row, refitted: Sequence[Row]) -> Final:
-    """Give the test metric of the best setting, over seeds where there are several."""
-    share = rounds.base[0] == "accuracy"
-    rows = refitted or [row for row in rounds.rows() if _same_but_seed(row, best)]
-    tests = [row.test for row in rows if row.test is not None]
-    interval = corrected_t_interval(tests, 0.0) if len(tests) > 1 else None
-    if interval is not None and share:
-        interval = max(0.0, interval[0]), min(1.0, interval[1])
-    if refitted or interval is not None:
-        mean = math.fsum(tests) / len(tests) if tests else None
-        new = bool(refitted)
-        return Final(test=mean, interval=interval, over="seeds", seeds=len(rows), new=new)
-    part = rounds.data.splits.test
-    if best.test is not None and part is not None and share:
-        interval = wilson_interval(best.test * len(part), len(part))
-    return Final(test=best.test, interval=interval, over="examples")
-
-
-def _same_but_seed(row: Row, best: Row) -> bool:
-    """Say whether members were chosen together and differ in nothing but the seed."""
-    alike = [{k: v for k, v in one.values.items() if k != "seed"} for one in (row, best)]
-    return row.trial == best.trial and alike[0] == alike[1]
-
-
-def _alone(rounds: Rounds, best: Row) -> str:
-    """Give the command that trains the best member alone."""
-    (member,) = [one for one in rounds.members if one.name == best.member]
-    given = {**rounds.given, **member.settings, "report": True, "quiet": False}
-    return command("train", given)
-
-
-def _rung(rung: Any) -> dict[str, Any]:
-    return {
-        "epochs": rung.epochs,
-        "scores": {str(trial): score for trial, score in rung.scores.items()},
-        "kept": list(rung.kept),
-        "judged": list(rung.judged),
-    }
-
-
-def _dimension(dimension: Any) -> dict[str, Any]:
-    facts = {"name": dimension.name, "kind": type(dimension).__name__.lower()}
-    if facts["kind"] == "range":
-        more = {name: getattr(dimension, name) for name in ("low", "high", "log", "whole")}
-        return {**facts, **more}
-    return {**facts, "labels": list(dimension.labels), "each": dimension.each}

@@ -1,0 +1,32 @@
+"""Experiments on copies of a training, and on its data."""
+
+from ._adversarial import AdversarialValidation as AdversarialValidation
+from ._adversarial import adversarial_validation as adversarial_validation
+from ._duplicates import Duplicates as Duplicates
+from ._duplicates import Overlap as Overlap
+from ._duplicates import duplicates as duplicates
+from ._label_noise import LabelNoise as LabelNoise
+from ._label_noise import confident_joint as confident_joint
+from ._label_noise import label_noise as label_noise
+from ._label_noise import noise_share as noise_share
+from ._labels import LabelOrder as LabelOrder
+from ._labels import LabelPermutation as LabelPermutation
+from ._labels import label_order as label_order
+from ._labels import label_permutation as label_permutation
+from ._learning_curve import LearningCurve as LearningCurve
+from ._learning_curve import learning_curve as learning_curve
+from ._modes import InputAblation as InputAblation
+from ._modes import Modes as Modes
+from ._modes import input_ablation as input_ablation
+from ._modes import modes as modes
+from ._one_batch import InitialLoss as InitialLoss
+from ._one_batch import OneBatch as OneBatch
+from ._one_batch import expected_initial_loss as expected_initial_loss
+from ._one_batch import overfit_one_batch as overfit_one_batch
+from ._power_law import PowerLaw as PowerLaw
+from ._power_law import fit_power_law as fit_power_law
+from ._result import ProbeResult as ProbeResult
+from ._sandbox import sandbox as sandbox
+from ._sandbox import state_digest as state_digest
+from ._sanity_step import SanityStep as SanityStep
+from ._sanity_step import sanity_step as sanity_step

@@ -1,0 +1,358 @@
+"""The watch: two lines in any loop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Self, final
+
+from torch import Tensor, nn
+
+from ...core.errors import UsageError
+from ._batches import input_statistics, split_batch
+from ._listening import Listening
+from ._look import Look, Memory, operations
+from ._looks import Looks
+from ._losses import Losses
+from ._parameters import ownership, products
+from ._reading import record_of, summary_of
+from ._sampler import Sampler
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ...train import Trainer
+
+_CLOCK: Callable[[], float] = time.perf_counter
+_MOST_NOTES = 50
+
+
+@final
+class Watch:
+    """Collect what tells whether a training goes well, at a fixed small share of its time.
+
+    For any PyTorch loop; it concludes nothing. Between looks a step costs the reading of a clock
+    and keeping its loss. At a look, hooks are there for one step and see gradients, updates,
+    activations, normalization, inputs, labels and modes; of the step after it they see directions
+    and times. How often it looks follows from what a look costs. Training stays as it is: weights,
+    buffers, optimizer state and random numbers are the same to the bit with a watch and without.
+
+    Not covered: what happens inside a compiled model, of which gradients, updates and losses are
+    seen all the same; sharded parameters; graphs of CUDA. `notes` says what was not seen.
+
+    Args:
+        model: What is trained; None takes that of the trainer whose observer this is.
+        optimizer: What steps it, or several.
+        loss_fn: The loss function of the loop; of a module, targets are seen as it gets them.
+        budget: Share of the time of training to spend on looking.
+        every: Steps from look to look, whatever that costs; None keeps to the budget.
+        scaler: The `GradScaler` of the loop, so that gradients before clipping have their size.
+
+    Raises:
+        UsageError: `budget` or `every` is out of range, or `model` or `optimizer` is missing.
+
+    Source: schneider2021cockpit; mccandlish2018empirical.
+    Differs: it sees what autograd gives anyway, no second derivatives and no gradients of single
+        examples, so that any module can be watched.
+    Checked against: each number by brute force; training without it, to the bit.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module | None = None,
+        optimizer: Any = None,
+        loss_fn: Any = None,
+        *,
+        budget: float = 0.01,
+        every: int | None = None,
+        scaler: Any = None,
+    ) -> None:
+        if not 0 < budget <= 1:
+            raise UsageError(f"watch: `budget` must be a share above 0; got {budget}.")
+        if every is not None and every < 1:
+            raise UsageError(f"watch: `every` must be at least 1; got {every}.")
+        if (model is None) != (optimizer is None):
+            raise UsageError("watch: `model` and `optimizer` must be given together; got one.")
+        self.steps = 0
+        self.model: nn.Module | None = None
+        self._loss_fn = loss_fn
+        self._scaler = scaler
+        self._sampler = Sampler(budget, every)
+        self._losses = Losses()
+        self._looks = Looks()
+        self._notes: dict[str, None] = {}
+        self._ill_batch: dict[str, float] = {}
+        self._memory: Memory | None = None
+        self._optimizers: Sequence[Any] = ()
+        self._look: Look | None = None
+        self._pair: Look | None = None
+        self._listening: Listening | None = None
+        self._clock = _CLOCK
+        self._left = self._clock()
+        self._own = 0.0  # seconds of an ordinary call
+        self._spent = 0.0  # on the look at hand
+        if model is not None:
+            self.bind(model, optimizer)
+
+    def __repr__(self) -> str:
+        seen = f"{self.steps} steps, {len(self._looks)} looks"
+        return f"Watch({type(self.model).__name__}, {seen})"
+
+    def bind(self, model: nn.Module, optimizer: Any, *, compiled: bool = False) -> None:
+        """Begin to watch; for those who know the model later than the watch.
+
+        Args:
+            model: What is trained.
+            optimizer: What steps it, or several.
+            compiled: The model runs compiled, though it is not the compiled one that is given.
+        """
+        if not isinstance(model, nn.Module):
+            raise UsageError(f"watch: `model` must be a torch.nn.Module; got {model!r}.")
+        several = isinstance(optimizer, Iterable)
+        optimizers = list(optimizer) if several else [optimizer]
+        self.close()
+        self.model = model
+        self._optimizers = [_bare(one) for one in optimizers]
+        self._memory = Memory(model, self._optimizers, self._loss_fn, self._note, compiled=compiled)
+        if self._sampler.due():
+            self._arm(full=True)
+        self._left = self._clock()
+
+    @property
+    def notes(self) -> list[str]:
+        """What could not be seen, and why."""
+        return list(self._notes)
+
+    def _note(self, text: str) -> None:
+        if len(self._notes) < _MOST_NOTES:
+            self._notes[text] = None
+
+    def step(self, loss: Tensor | float | None = None, batch: Any = None) -> None:
+        """Take in a step; to be called after ``optimizer.step()``.
+
+        Args:
+            loss: Of the step; None if it is not known.
+            batch: What the step was taken on; nothing of it is kept. A pair of inputs and targets
+                tells the targets where no loss module does.
+        """
+        self._take(loss, batch, loss)
+
+    def _take(self, loss: Tensor | float | None, batch: Any, source: Any) -> None:
+        """Take in a step, with the tensor whose graph tells what the loss is made of."""
+        entered = self._clock()
+        look = self._look
+        self._sampler.passed(entered - self._left - (look.hooks.seconds if look else 0), self._own)
+        if self._memory is None:
+            raise UsageError(
+                "watch: `model` must be known before the first step. Give it, or bind."
+            )
+        self.steps += 1
+        if loss is not None:
+            if isinstance(loss, Tensor) and loss.numel() != 1:
+                raise UsageError(f"watch: `loss` must be one number; got {tuple(loss.shape)}.")
+            if self._losses.add(loss):
+                self._sampler.urgent = True
+                self._ill(batch)
+        if look is not None:
+            self._finish(look, source, batch, entered)
+        if self._look is None and self._sampler.due():
+            self._arm(full=True)
+        self._left = left = self._clock()
+        if look is None and self._look is None:
+            self._own = min(left - entered, 2 * self._own + 1e-6)  # a busy machine is not our cost
+            return
+        self._spent += left - entered + (look.hooks.seconds if look else 0)
+        if self._look is None or (look is not None and self._look.full):
+            self._sampler.looked(self._spent)
+            self._spent = 0.0
+
+    def hear_loss(self, loss: float, step: int) -> None:
+        """Take in a loss that comes later, and seldom; for those who do not know it at each step.
+
+        Args:
+            loss: The mean over the steps since the last one that was heard.
+            step: Up to which it goes.
+        """
+        self._losses.add_mean(loss, step)
+
+    def _ill(self, batch: Any) -> None:
+        """Look at the batch of the first loss that is not finite."""
+        inputs, targets = split_batch(batch)
+        for name, value in (("inputs", inputs), ("targets", targets)):
+            finite = input_statistics(value).get("finite")
+            if finite is not None:
+                self._ill_batch[name] = float(finite)
+
+    def _arm(self, *, full: bool) -> None:
+        if self._memory is None:
+            return
+        self._look = look = Look(self._memory, self._clock, full=full, scaler=self._scaler)
+        try:
+            look.attach()
+        except Exception as err:  # watching must never end a training
+            look.hooks.remove()
+            self._note(f"a look was not possible: {type(err).__name__}: {err}")
+
+    def _finish(self, look: Look, source: Any, batch: Any, now: float) -> None:
+        self._look = None
+        try:
+            look.finish(self._left, now, batch)
+        except Exception as err:  # watching must never end a training
+            look.hooks.remove()
+            self._note(f"a look was lost: {type(err).__name__}: {err}")
+            return
+        if look.full:
+            if isinstance(source, Tensor) and source.grad_fn is not None:
+                look.memory.operations["loss"] = operations(source)
+            self._pair = look
+            self._arm(full=False)
+            return
+        first, self._pair = self._pair, None
+        if first is not None:
+            self._keep(first, look)
+
+    def _owners(self) -> dict[str, Any]:
+        inner = self._memory.inner if self._memory is not None else None
+        return {} if inner is None else ownership(inner, self._optimizers)
+
+    def _keep(self, first: Look, second: Look) -> None:
+        """Store a look with what its second step says beside it."""
+        for name, one, other in (
+            ("gradient", first.gradients, second.gradients),
+            ("update", first.updates, second.updates),
+        ):
+            found = products(one, other)
+            if found is not None:
+                first.put("look", "", {f"{name}_{field}": v for field, v in found.items()})
+        first.values.update({k: v for k, v in second.values.items() if k[0] == "seconds"})
+        rate = _rate(self._optimizers)
+        if rate is not None:
+            first.put("look", "", {"lr": rate})
+        self._looks.add(self.steps - 1, first.values)
+        if not first.sight.whole:
+            self._note("updates and directions are those of evenly spaced entries of the weights")
+
+    def close(self) -> None:
+        """Take away all hooks; what was seen stays."""
+        for look in (self._look, self._pair):
+            if look is not None:
+                look.hooks.remove()
+        if self._pair is not None:  # its second step never came
+            self._looks.add(self.steps, self._pair.values)
+        self._look = self._pair = None
+        if self._listening is not None:
+            self._listening.stop()
+            self._listening = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def record(self) -> dict[str, Any]:
+        """Give everything that was seen, as plain data; this waits for the device once."""
+        memory = self._memory
+        return record_of(
+            steps=self.steps,
+            losses=self._losses.curve() | {"first_nonfinite": self._losses.first_nonfinite},
+            looks=self._looks,
+            structure=self._owners(),
+            operations={} if memory is None else dict(memory.operations),
+            in_eval={} if memory is None else dict(memory.in_eval),
+            label_counts=None if memory is None else memory.labels.counts,
+            ill_batch=dict(self._ill_batch),
+            sampler=self._sampler,
+            notes=self.notes,
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """Give the headline of each number in the record."""
+        return summary_of(self.record())
+
+    def figure(self) -> Figure:
+        """Draw the record: loss, gradients, updates, directions, layers and time."""
+        from ._figure import draw
+
+        return draw(self.record())
+
+    def on_fit_start(self, trainer: Trainer) -> None:
+        """Begin with a trainer's model and listen to its objective.
+
+        Args:
+            trainer: At the start.
+        """
+        if trainer.precision == "fp16" and self._scaler is None:
+            self._scaler = trainer.scaler
+        compiled = hasattr(trainer._forward, "_orig_mod")
+        if compiled or self.model is None or self._look is None:
+            self.bind(trainer.model, trainer.optimizer, compiled=compiled)
+        self._listening = Listening(trainer)
+
+    def on_step(self, trainer: Trainer) -> None:
+        """Take in a step of a trainer.
+
+        Args:
+            trainer: After a step.
+        """
+        if self._listening is not None:
+            loss, batch, source = self._listening.heard()
+            self._take(loss, batch, source)
+
+    def on_epoch(self, trainer: Trainer) -> None:
+        """Leave the time of measuring out of the time of steps.
+
+        Args:
+            trainer: At the end of an epoch.
+        """
+        self._left = self._clock()
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        """Take away all hooks.
+
+        Args:
+            trainer: At the end.
+        """
+        self.close()
+
+
+def watch(
+    model: nn.Module | None = None,
+    optimizer: Any = None,
+    loss_fn: Any = None,
+    *,
+    budget: float = 0.01,
+    every: int | None = None,
+    scaler: Any = None,
+) -> Watch:
+    """Watch a training of your own: this line before the loop, and ``watch.step(loss)`` in it.
+
+    Args:
+        model: What is trained; None as an observer of `Trainer`, which knows it.
+        optimizer: What steps it, or several.
+        loss_fn: The loss function of the loop; of a module, targets are seen as it gets them.
+        budget: Share of the time of training to spend on looking.
+        every: Steps from look to look, whatever that costs; None keeps to the budget.
+        scaler: The `GradScaler` of the loop, if there is one.
+    """
+    return Watch(model, optimizer, loss_fn, budget=budget, every=every, scaler=scaler)
+
+
+def _bare(optimizer: Any) -> Any:
+    """Give the optimizer inside of a wrapper, whose step is the one that is taken."""
+    inner = getattr(optimizer, "optimizer", None)
+    wraps = hasattr(inner, "register_step_pre_hook") and hasattr(inner, "param_groups")
+    return inner if wraps else optimizer
+
+
+def _rate(optimizers: Sequence[Any]) -> Tensor | float | None:
+    for optimizer in optimizers:
+        groups = getattr(optimizer, "param_groups", None)
+        rate = groups[0].get("lr") if groups else getattr(optimizer, "learning_rate", None)
+        if isinstance(rate, (int, float)):
+            return float(rate)
+        if isinstance(rate, Tensor):
+            return rate.detach().clone()
+        if rate is not None:
+            return float(rate)
+    return None
