@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..core.errors import RunError, UsageError
 from ..core.files import atomic_path, finite, write_json
-from ..core.groups import remedy
+from ..core.groups import is_group, read_group, remedy
 from ..data import Batches, Examples, Schema, Splits
 from ._checkpoints import Checkpoints, Retention, load_into, load_weights, save_weights
 from ._objective import outputs_of
@@ -83,6 +83,11 @@ class Run:
         try:
             manifest = json.loads(path.read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError) as err:
+            if is_group(folder):
+                raise RunError(
+                    f"{folder}: is a group of kind {read_group(folder)['kind']}, and this takes a"
+                    f" single run. Name one of {folder}/members."
+                ) from err
             raise RunError(
                 f"{folder}: is not a run; it has no run.json. List runs with 'fitwell list'."
             ) from err

@@ -50,7 +50,7 @@ class Feed:
         self._sources: list[Any] = [member.train for member in members]
         self._noise = [member.noise for member in members]
         self._fold = fold
-        self._plain = all(_is_plain(source) for source in self._sources) and _alike(self._sources)
+        self._plain = all(is_plain(source) for source in self._sources) and _alike(self._sources)
         self._inputs = self._targets = _Together.of([], fold)
         if self._plain:
             examples = [source.examples for source in self._sources]
@@ -163,14 +163,28 @@ def joined(batches: Sequence[Any], fold: Fold) -> Joined | Sequence[Any]:
     return Joined(fold.join([batch[0] for batch in batches]), targets, batch_length(batches[0]))
 
 
-def _is_plain(source: Any) -> bool:
-    """Say whether batches are slices of a tensor in some order and nothing else."""
+def is_plain(source: Any) -> bool:
+    """Say whether batches are slices of a tensor in some order and nothing else.
+
+    Args:
+        source: Batches, or anything else that gives some.
+    """
     if not isinstance(source, Batches):
         return False
     examples = source.examples
     held = isinstance(examples.inputs, Tensor) and examples.targets is not None
     here = held and examples.inputs.device == source.device
     return here and source.augment is None and source.shard.size == 1
+
+
+def first_rows(source: Any) -> tuple[Tensor, Tensor]:
+    """Give a batch without beginning an epoch, of a plain source.
+
+    Args:
+        source: The batches.
+    """
+    examples, size = source.examples, source.batch_size
+    return _unit(examples.inputs[:size]), examples.targets[:size]
 
 
 def _alike(sources: Sequence[Batches]) -> bool:

@@ -19,7 +19,7 @@ from .._passes import autocast
 from .._state import random_state, restore_random
 from ._alike import settings_of
 from ._convolutions import Conv, Stacked
-from ._feed import Joined, joined
+from ._feed import Joined, first_rows, is_plain, joined
 from ._fold import own_noise
 from ._layers import Each
 from ._member import Member
@@ -149,6 +149,8 @@ def copied(members: Sequence[Member]) -> list[Member]:
 def _first_batch(member: Member) -> Any:
     """Give the first batch of an epoch, as if it had not been asked for."""
     train: Any = member.train
+    if is_plain(train):
+        return first_rows(train)
     generators = [g for g in _generators(train) if g is not None]
     before = [generator.get_state() for generator in generators]
     state = copy.deepcopy(train.state_dict()) if isinstance(train, Batches) else None
