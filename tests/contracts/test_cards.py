@@ -23,7 +23,7 @@ from fitwell.core.catalog import Entry, entries
 from fitwell.core.references import references
 from fitwell.data._augment import AUGMENTATIONS
 
-FAMILIES = ("data", "estimators", "losses", "metrics", "nn", "optim", "train")
+FAMILIES = ("data", "doctor", "estimators", "losses", "metrics", "nn", "optim", "train")
 WITH_CARD_LINES = ("losses", "nn", "optim")
 """Families whose classes are methods (in `nn`, the modules); in `data` the augmentations are."""
 

@@ -87,7 +87,7 @@ def test_activations_equal_those_of_a_forward_pass() -> None:
         model[0].bias[:5] = -50.0  # five units that are never active
         model[2].weight *= 8  # saturates
         model[4].weight *= 20
-    x, y = next(batches())
+    x, _ = next(batches())
     outputs = [x]
     for layer in layers:
         outputs.append(layer(outputs[-1]).detach())
@@ -199,7 +199,7 @@ def test_the_noise_scale_is_that_of_single_examples(parts: int, method: str) -> 
     nn.init.zeros_(model.weight)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
     with Watch(model, optimizer, every=2) as watch:
-        for step in range(300):
+        for _ in range(300):
             optimizer.zero_grad()
             for _ in range(parts):
                 pick = torch.randint(4096, (8,), generator=generator)
@@ -245,8 +245,9 @@ def test_memory_is_bounded() -> None:
     found = looks.columns()["look"][""]
     assert found["loss"] == [float(step) for step in looks.steps]
     wide = Looks()
-    for step in range(40):
-        wide.add(step, {("parameters", str(i), "moved"): 1.0 for i in range(2**15)})
+    many = {("parameters", str(i), "moved"): 1.0 for i in range(2**15)}
+    for step in range(20):
+        wide.add(step, many)
     assert len(wide) <= 16
 
 
@@ -389,3 +390,29 @@ def test_a_loss_of_many_numbers_and_a_missing_model_are_told() -> None:
             watch.step(torch.zeros(3))
     with pytest.raises(UsageError, match="`model` must be known before the first step"):
         Watch().step(1.0)
+
+
+class Odd(nn.Module):
+    """Has parameters that are not there before the first pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.LazyLinear(CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.body(x)
+        return out
+
+
+@pytest.mark.filterwarnings("ignore:Lazy modules")
+def test_what_cannot_be_seen_is_noted_and_ends_nothing() -> None:
+    model = Odd()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with Watch(model, optimizer, every=3) as watch:
+        loop(model, optimizer, watch, 8)
+    assert watch.notes[0].startswith("a look was not possible: ")
+    assert watch.record()["looks"]["step"] == [4, 7]
+    with Watch(model, optimizer) as watch:
+        loss = torch.tensor(math.nan)
+        watch.step(loss, (torch.zeros(0, dtype=torch.long), "no tensor"))
+    assert any("was not seen" in note for note in watch.notes)

@@ -10,6 +10,7 @@ import pytest
 
 from fitwell.core.errors import RunError
 from fitwell.report import render_sweep
+from fitwell.report._records import read_records
 from fitwell.report._sweep_figures import SettingAxis, all_settings, along_setting, rung_scores
 from fitwell.report._sweep_page import _short_names
 
@@ -87,8 +88,8 @@ def test_a_page_is_well_formed_and_says_what_the_records_say(tmp_path: Path) -> 
     assert "TrainingError: the loss became NaN" in text
     assert EVIL not in page
     links = [link for link in read_page(page).references if link.startswith("members/")]
-    assert links == [f"members/trial-00{number}/" for number in (2, 1, 0, 3)]
-    assert all((tmp_path / "rates" / link).is_dir() for link in links[:3])
+    assert links == [f"members/trial-00{number}/" for number in (2, 1, 0)]  # 3 never began
+    assert all((tmp_path / "rates" / link).is_dir() for link in links)
 
 
 def test_the_same_records_give_the_same_page(tmp_path: Path) -> None:
@@ -109,11 +110,28 @@ def test_few_members_no_rungs_and_no_test_part(tmp_path: Path) -> None:
     folder = make_sweep(tmp_path / "b", importance={}, rungs=[], final=final)
     text = text_of(render_sweep(folder))
     assert "there are too few members for one" in text
+    assert "The line is" not in text
     assert "Which trials went on" not in text
     assert "There is no test part" in text
     assert (
         "Validation accuracy, of trial-002" in text or "validation accuracy, of trial-002" in text
     )
+
+
+def test_data_model_and_status_stand_under_the_name(tmp_path: Path) -> None:
+    folder = make_sweep(tmp_path / "rates")
+    records = read_records(folder / "members" / "trial-000")
+    text = text_of(render_sweep(folder))
+    assert f"finished {records.run['data']['source']} {records.model} random()" in text
+
+
+def test_a_sweep_without_a_best_still_has_a_page(tmp_path: Path) -> None:
+    rows = [row(k, None, status="failed", epochs=0, seconds=None, stopped="no") for k in range(2)]
+    folder = make_sweep(tmp_path / "none", members=rows, best=None, final=None, rungs=[])
+    text = text_of(render_sweep(folder))
+    assert "No member has a score" in text
+    assert "failed 2 of 2 members" in text
+    assert "Train the best alone" not in text
 
 
 def test_new_seeds_are_named(tmp_path: Path) -> None:

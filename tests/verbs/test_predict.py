@@ -35,6 +35,7 @@ def test_header_and_zero_padded_ids_are_kept(prices: Run, bare: Path, tmp_path: 
         "rows": 30,
         "header": ("id", "price"),
         "skipped": 0,
+        "note": "",
     }
     assert "30 rows, id,price" in str(written)
 

@@ -13,6 +13,7 @@ import importlib
 import io
 import json
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -178,7 +179,14 @@ def _boxes_removed() -> Iterator[None]:
         if stop.code in (None, 0):
             raise
         lines = (line.strip("│╭╮╰╯─ ") for line in drawn.getvalue().splitlines())
-        raise UsageError(" ".join(line for line in lines if line)) from stop
+        words = " ".join(line for line in lines if line)
+        raise UsageError(re.sub(r"(?<=one of )\(([^)]*)\)", _sorted_choices, words)) from stop
+
+
+def _sorted_choices(found: re.Match[str]) -> str:
+    """Put choices in order, without the one that stands for an option that is left out."""
+    names = sorted(name for name in re.findall(r"'([^']*)'", found[1]) if name != "None")
+    return ", ".join(names)
 
 
 def _tell(result: Any, *, as_json: bool) -> None:

@@ -161,12 +161,13 @@ def _by_fold(
 ) -> dict[str, Any]:
     ends, title = spread.get("interval"), f"Held-out {words} by fold"
     whole = tuple(ends) if ends else None
+    thin = " Thin lines are what the choice of those rows explains." * any(r.interval for r in rows)
     rows = [*rows, Standing(name="mean", value=spread["mean"], interval=whole, kind="mean")]
     return {
         "title": title,
         "svg": figure(standings(rows, title=title, metric=metric, x_label=words)),
-        "caption": "Each member on the rows that it did not see. Thin lines are what the"
-        " choice of those rows explains; the thick one is the mean with its interval.",
+        "caption": f"Each member on the rows that it did not see.{thin} The thick one is the mean"
+        f"{' with its interval' if whole else ''}.",
     }
 
 

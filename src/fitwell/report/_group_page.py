@@ -218,7 +218,8 @@ def _verdicts(judged: Sequence[Mapping[str, Any]]) -> list[str]:
 def _notes(
     facts: Mapping[str, Any], result: Mapping[str, Any], runs: Mapping[str, Records], members: int
 ) -> list[str]:
-    notes = [f"{words[0].upper()}{words[1:]}." for words in map(plain, sequence(result.get("notes")))]
+    told = [plain(words) for words in sequence(result.get("notes"))]
+    notes = [f"{words[0].upper()}{words[1:]}." for words in told if words]
     if facts["kind"] == "crossval" and not result.get("honest", True):
         notes.append(
             "The held-out rows also chose the epoch of each member, which flatters the score a"

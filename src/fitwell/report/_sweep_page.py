@@ -71,8 +71,8 @@ def render_sweep(folder: str | Path, /) -> str:
 
 
 def _runs(folder: Path, result: Mapping[str, Any]) -> dict[str, Records]:
-    """Read the records of the members that were begun, by name."""
-    names = [str(row["member"]) for row in sequence(result["members"])]
+    """Read the records of the members that have trained, by name."""
+    names = [str(row["member"]) for row in sequence(result["members"]) if row["epochs"]]
     places = {name: folder / "members" / name for name in names}
     return {name: read_records(place) for name, place in places.items() if is_run(place)}
 
@@ -297,8 +297,8 @@ def _curves(
         ("Training loss", "train", "loss"),
     ]
     for title, part, name in wanted:
-        lines = _lines(records, str(best["member"]), part, name)
-        if lines:
+        lines = _lines(records, str(best.get("member")), part, name)
+        if any(len(line.x) > 1 for line in lines):
             svg = curves(
                 lines,
                 title=f"{title} of all members",
@@ -307,7 +307,7 @@ def _curves(
                 log_y=name == "loss",
                 legend=False,
             )
-            caption = f"{best['member']}, the best, is thick."
+            caption = f"{best['member']}, the best, is thick." if best else ""
             found.append({"title": title, "svg": figure(svg), "caption": caption})
     rungs = [rung for one in sequence(result.get("rungs")) for rung in one]
     if rungs:

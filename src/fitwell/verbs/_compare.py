@@ -10,6 +10,7 @@ from ..core.files import finite, write_text
 from ..core.groups import is_group, member_folders, read_group
 from ..core.text import aligned, shorten
 from ..report import Comparison, compare_runs, render_comparison
+from ..report._paired_folds import FoldComparison, compare_folds
 
 if TYPE_CHECKING:
     from ..train import Run
@@ -26,21 +27,27 @@ class CompareResult:
         runs: Folders of the runs.
         comparison: What differs.
         path: The page that shows it; None if none was written.
+        folds: Cross-validations on the same folds, one row each; None of other runs.
     """
 
     runs: tuple[Path, ...]
     comparison: Comparison
     path: Path | None
+    folds: FoldComparison | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Give the differences as plain data, ready for JSON."""
         return {
             "runs": [str(run) for run in self.runs],
             "page": None if self.path is None else str(self.path),
+            "folds": None if self.folds is None else self.folds.to_dict(),
             **finite(self.comparison.to_dict()),
         }
 
     def __str__(self) -> str:
+        page = [] if self.path is None else [f"Page of all members: {self.path}"]
+        if self.folds is not None:
+            return "\n\n".join([str(self.folds), *page])
         found = self.comparison
         rows = [
             [f"{row.section}: {row.name}", *(shorten(value, _CELL) for value in row.values)]
@@ -67,7 +74,8 @@ def compare(
 
     Args:
         runs: Folders of at least two runs, or of a group, which stands for its members; each other
-            one is tested against the first.
+            one is tested against the first. Cross-validations on the same folds are tested fold by
+            fold.
         output: Where to write the page; None in Python writes none.
 
     Raises:
@@ -80,7 +88,8 @@ def compare(
     path = None if output is None else Path(output)
     if path is not None:
         write_text(path, render_comparison(folders))
-    return CompareResult(runs=folders, comparison=found, path=path)
+    by_fold = compare_folds(named)
+    return CompareResult(runs=folders, comparison=found, path=path, folds=by_fold)
 
 
 def _members(folder: Path) -> tuple[Path, ...]:

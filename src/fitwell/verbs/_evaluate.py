@@ -36,7 +36,6 @@ class Evaluation:
         epochs: Passes it was trained for.
         steps: Updates it was trained for.
         seconds: Time the measuring took.
-        examples_per_second: How fast it was.
         parts: Metrics by part; new data is the part ``data``.
         counts: Examples by part.
         views: What views gain by part, if they were asked for.
@@ -51,16 +50,21 @@ class Evaluation:
     epochs: int
     steps: int
     seconds: float
-    examples_per_second: float
     parts: dict[str, dict[str, float]]
     counts: dict[str, int] = field(default_factory=dict)
     views: dict[str, ViewGain] = field(default_factory=dict)
     together: dict[str, Together] = field(default_factory=dict)
     note: str = ""
 
+    @property
+    def examples_per_second(self) -> float:
+        """How fast it was measured."""
+        return sum(self.counts.values()) / max(self.seconds, 1e-9)
+
     def to_dict(self) -> dict[str, Any]:
         """Give all fields as plain data, with a key per part."""
         fields = {name: value for name, value in vars(self).items() if name != "parts"}
+        fields["examples_per_second"] = self.examples_per_second
         fields["views"] = {part: gain.to_dict() for part, gain in self.views.items()}
         fields["together"] = {part: found.to_dict() for part, found in self.together.items()}
         return {**fields, "train": {}, "valid": {}, "test": {}, **self.parts}
@@ -150,7 +154,6 @@ def evaluate(
         epochs=result.get("epochs", 0),
         steps=result.get("steps", 0),
         seconds=seconds,
-        examples_per_second=sum(counts.values()) / max(seconds, 1e-9),
         parts=scores,
         counts=counts,
         views=gains,

@@ -118,7 +118,7 @@ def spectral_density(
     Raises:
         UsageError: A number is below 1, or the tensor is not symmetric.
 
-    Source: ubaru2017fast, algorithm 1; ghorbani2019investigation, section 2.
+    Source: ubaru2017fast; ghorbani2019investigation, section 2.
     Differs: reorthogonalizes fully, so no false copies of eigenvalues come up.
     Checked against: moments and counts of known spectra; integral 1.
     """

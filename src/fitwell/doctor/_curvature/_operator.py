@@ -169,12 +169,12 @@ class Curvature:
             raise UsageError(
                 f"Curvature: `vector` must have shape ({self.size},); got {tuple(vector.shape)}."
             )
-        total = torch.zeros_like(self.gradient)
-        parts = self._split(vector)
+        parts, total = self._split(vector), None
         for place, kept in enumerate(self._graphs):
             graph = kept or self._graph(place)
-            total += self._flat(self._through(graph, parts, place, keep=kept is not None))
-        return total
+            found = self._flat(self._through(graph, parts, place, keep=kept is not None))
+            total = found if total is None else total.add_(found)
+        return torch.zeros_like(self.gradient) if total is None else total
 
     def matrix(self) -> Tensor:
         """Give the whole matrix, one product per row; for some thousand weights at most."""

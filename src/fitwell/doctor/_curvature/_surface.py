@@ -97,7 +97,7 @@ def loss_line(
     Raises:
         UsageError: A number is out of range, or `direction` does not fit the weights.
 
-    Source: li2018visualizing, section 3; goodfellow2014qualitatively.
+    Source: li2018visualizing, section 3; goodfellow2015qualitatively.
     Checked against: brute force over each point.
     """
     over = LossOver("loss_line", model, loss, batches, mode, seed)
@@ -189,7 +189,7 @@ def interpolation(
     Raises:
         UsageError: A number is out of range, or a state dict does not fit the model.
 
-    Source: goodfellow2014qualitatively, section 2; frankle2020linear, for the barrier.
+    Source: goodfellow2015qualitatively, section 2; frankle2020linear, for the barrier.
     Checked against: brute force over each point; networks with permuted units.
     """
     over = LossOver("interpolation", model, loss, batches, mode, seed=0)

@@ -55,6 +55,7 @@ class AdversarialValidation(ProbeResult):
         rows.append(("names permuted", self.control, (low, high)))
         rows += [(f"{name} alone", value, None) for name, value in self.columns[:5]]
         draw_rows(axes, rows, "AUC; 0.5 is chance")
+        axes.set_xlim(0, 1)
         axes.axvline(0.5, color="gray", linewidth=0.8, linestyle=":")
 
 

@@ -80,6 +80,7 @@ class Duplicates(ProbeResult):
     def _draw(self, axes: Axes) -> None:
         rows = [(o.part, o.share, o.interval) for o in (*self.overlaps, self.within)]
         draw_rows(axes, [*rows, ("by chance", self.control, None)], "share of rows in `train`")
+        axes.set_xlim(left=0)
 
 
 def duplicates(

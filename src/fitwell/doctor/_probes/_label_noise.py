@@ -101,6 +101,7 @@ class LabelNoise(ProbeResult):
             ("labels the model misses", 1 - self.accuracy, None),
         ]
         draw_rows(axes, rows, "share of wrong labels")
+        axes.set_xlim(left=0)
 
 
 def label_noise(

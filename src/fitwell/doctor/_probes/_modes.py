@@ -139,7 +139,7 @@ def modes(
 def _losses(
     model: nn.Module, loss: Loss, pairs: list[Batch], training: bool, seed: int
 ) -> list[float]:
-    with sandbox(model, seed=seed) as (made,), torch.no_grad():
+    with sandbox(model, loss, seed=seed) as (made, loss), torch.no_grad():
         made.train(training)
         answers = [(made(inputs), targets) for inputs, targets in pairs]
         return [value for answer in answers for value in part_losses(loss, *answer)]
@@ -205,7 +205,7 @@ def input_ablation(
     Source: breiman2001random, section 10, for the columns.
     Checked against: models that ignore inputs, mix rows, or use one column.
     """
-    with sandbox(model, batches, seed=seed) as (made, source), torch.no_grad():
+    with sandbox(model, loss, batches, seed=seed) as (made, loss, source), torch.no_grad():
         pairs = [pair for pair in pairs_of("input_ablation", source, most) if len(pair[0]) > 1]
         if not pairs:
             raise UsageError("input_ablation: `batches` must have two examples; got one in each.")

@@ -78,7 +78,7 @@ def expected_initial_loss(
 
     Checked against: ln K; the variance of the targets.
     """
-    with sandbox(model, batches) as (model, batches), torch.no_grad():
+    with sandbox(model, loss, batches) as (model, loss, batches), torch.no_grad():
         model.train()
         pairs = pairs_of("expected_initial_loss", batches, most)
         answers = [(model(inputs), targets) for inputs, targets in pairs]
@@ -189,20 +189,20 @@ def overfit_one_batch(
     for draw in range(count):
         some = slice(draw * size, (draw + 1) * size)
         batch = (inputs[some], targets[some])
-        with sandbox(model, seed=seed + draw) as (made,):
+        with sandbox(model, loss, seed=seed + draw) as (made, criterion):
             made.train()
             without_noise(made)
             adam = torch.optim.Adam([p for p in made.parameters() if p.requires_grad], lr=lr)
-            plain.append(_fit(made, loss, adam, batch, steps))
+            plain.append(_fit(made, criterion, adam, batch, steps))
             reference = _reference(batch[0], made(batch[0]))
             if reference is not None:
                 adam = torch.optim.Adam(reference.parameters(), lr=lr)
-                small.append(_fit(reference, loss, adam, batch, steps))
+                small.append(_fit(reference, criterion, adam, batch, steps))
         if optimizer is not None:
-            with sandbox(model, optimizer, seed=seed + draw) as (made, its_own):
+            with sandbox(model, loss, optimizer, seed=seed + draw) as (made, criterion, its_own):
                 made.train()
                 without_noise(made)
-                own.append(_fit(made, loss, its_own, batch, steps))
+                own.append(_fit(made, criterion, its_own, batch, steps))
     return _concluded(plain, small, own)
 
 
@@ -252,11 +252,9 @@ def _score(model: nn.Module, loss: Loss, batch: tuple[Tensor, Tensor], counted: 
     inputs, targets = batch
     outputs = model(inputs)
     if counted:
+        right = (outputs.argmax(dim=1) == targets).float()
         # NaN outputs know nothing, whatever argmax makes of them.
-        sure = outputs.isfinite().flatten(1).all(dim=1)
-        right = (outputs.argmax(dim=1) == targets).flatten(1) if targets.ndim > 1 else None
-        hits = (outputs.argmax(dim=1) == targets) if right is None else right.float().mean(dim=1)
-        return float((hits.float() * sure).mean())
+        return float((right * outputs.isfinite().all(dim=1)).mean())
     with torch.enable_grad():
         constant = best_constant(loss, outputs, targets)
     reached = float(loss(outputs, targets))
@@ -327,7 +325,7 @@ def _concluded(plain: list[_Fit], small: list[_Fit], own: list[_Fit]) -> OneBatc
     else:
         start = "The model learns one batch by heart"
         if own_value is not None and own_value < value - 0.2:
-            start += f", but not with the optimizer as it is set ({own_value:.2f})"
+            start += f", but only to {own_value:.2f} with the optimizer as it is set"
     return OneBatch(
         value=value,
         interval=interval,

@@ -12,7 +12,7 @@ from ...core.errors import UsageError
 from ._result import Interval
 from ._rows import Floats
 
-_POWERS: Final = np.geomspace(0.02, 3.0, 120)
+_POWERS: Final = np.geomspace(0.02, 3.0, 60)
 _RESAMPLES: Final = 400
 _FREE: Final = 3
 

@@ -69,6 +69,7 @@ class SanityStep(ProbeResult):
         axes.barh(list(kinds), [len(names) for names in kinds.values()], color="tab:blue")
         axes.invert_yaxis()
         axes.set_xlabel("parameters")
+        axes.set_xlim(0, max(1, *map(len, kinds.values())))
 
 
 def sanity_step(
@@ -104,8 +105,8 @@ def sanity_step(
     Checked against: loops with each of the faults planted.
     """
     usual = step is None
-    take = _usual(loss) if step is None else step
-    with sandbox(model, optimizer, batches, seed=seed) as (made, its_own, source):
+    with sandbox(model, loss, optimizer, batches, seed=seed) as (made, criterion, its_own, source):
+        take = _usual(criterion) if step is None else step
         if usual:
             made.train()
         batch = pairs_of("sanity_step", source, 1)[0]
@@ -116,7 +117,8 @@ def sanity_step(
         seen = _watched_step(made, its_own, take, batch, seed)
         moved = {name for name, p in trained.items() if not _same(p, before[name])}
         gradients = {name: seen.gradients.get(id(p)) for name, p in trained.items()}
-    with sandbox(model, optimizer, seed=seed) as (made, its_own):
+    with sandbox(model, loss, optimizer, seed=seed) as (made, criterion, its_own):
+        take = _usual(criterion) if step is None else step
         if usual:
             made.train()
         carried = _carried_over(made, its_own, take, batch, seed)

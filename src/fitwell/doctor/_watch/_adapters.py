@@ -91,7 +91,7 @@ def transformers_callback(watch: Watch | None = None) -> Any:
 
 
 def keras_callback(watch: Watch | None = None) -> Any:
-    """Give a callback for ``model.fit(callbacks=[...])`` of Keras on torch; its `watch` is the watch.
+    """Give a callback for ``model.fit(callbacks=[...])`` of Keras on torch, with its `watch`.
 
     Losses are the running means that Keras tells. Its layers are called without torch's hooks, so
     gradients and updates are seen and activations are not, as the notes of the watch say.

@@ -65,7 +65,7 @@ def _finish(axes: Axes, title: str, x_label: str, *, log: bool = False) -> None:
     axes.set_xlabel(x_label, fontsize=9)
     axes.tick_params(labelsize=8)
     axes.spines[["top", "right"]].set_visible(False)
-    values = [v for line in axes.lines for v in line.get_ydata()]  # type: ignore[union-attr]
+    values: list[Any] = [v for line in axes.lines for v in line.get_ydata()]  # type: ignore[union-attr]
     if log and any(value > 0 for value in values):
         axes.set_yscale("log")
 

@@ -33,6 +33,8 @@ class Listening:
         return loss, logged
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "_objective":  # asked while a copy is being made
+            raise AttributeError(name)
         return getattr(self._objective, name)
 
     def heard(self) -> tuple[Tensor | None, Any, Tensor | None]:

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from . import _activations as act
-from ._batches import Labels, input_statistics, output_spread, split_batch
+from ._batches import input_statistics, output_spread, split_batch
 from ._hooks import Hooks
 from ._looks import Key
+from ._memory import Memory
 from ._parameters import Sight, movements, norms_of, owned_by, total_norm
 
 _CALLS = 4
@@ -20,60 +21,6 @@ _CALLS = 4
 
 _MODES = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
 """Layers that do something else in training."""
-
-
-@final
-class Memory:
-    """What goes from look to look.
-
-    Args:
-        model: What is watched.
-        optimizers: What steps it.
-        loss_fn: If it is a module, targets are read from its arguments.
-        notes: Takes in what could not be seen.
-        compiled: The model runs compiled, though it does not look so.
-    """
-
-    def __init__(
-        self,
-        model: nn.Module,
-        optimizers: Sequence[Any],
-        loss_fn: Any,
-        notes: Callable[[str], None],
-        *,
-        compiled: bool = False,
-    ) -> None:
-        self.model = model
-        self.optimizers = optimizers
-        self.loss_fn = loss_fn
-        self.notes = notes
-        self.labels = Labels()
-        self.active: dict[str, Tensor] = {}  # units that were ever active, by module
-        self.operations: dict[str, list[str]] = {}
-        self.in_eval: dict[str, int] = {}  # looks at which a module was in evaluation mode
-        self.inner: nn.Module = getattr(model, "_orig_mod", model)  # of a compiled model
-        layers = {n: m for n, m in self.inner.named_modules() if not _has_children(m)}
-        compiled = compiled or self.inner is not model
-        self.leaves = {} if compiled else layers  # hooks would have it compiled again
-
-    def add_active(self, name: str, active: Tensor) -> Tensor:
-        """Give the share of units that no look has seen active.
-
-        Args:
-            name: Of the module.
-            active: Of each unit, at this look.
-        """
-        known = self.active.get(name)
-        if known is None or known.shape != active.shape:
-            self.active[name] = active
-        else:
-            self.active[name] = known | active
-        return 1 - self.active[name].float().mean()
-
-
-def _has_children(module: nn.Module) -> bool:
-    own = isinstance(module, nn.MultiheadAttention)  # its parts are not called as modules
-    return not own and next(module.children(), None) is not None
 
 
 @final
@@ -145,9 +92,9 @@ class Look:
             keep(loss_fn.register_forward_pre_hook(made(self._before_loss, forward=True)))
         for name, parameter in self._trained.items():
             if parameter.is_leaf:
-                keep(parameter.register_hook(made(self._gradient(name, parameter))))
-                arrived = made(self._accumulated(name))
-                keep(parameter.register_post_accumulate_grad_hook(arrived))
+                leaf: Any = parameter
+                keep(leaf.register_hook(made(self._gradient(name, parameter))))
+                keep(leaf.register_post_accumulate_grad_hook(made(self._accumulated(name))))
 
     def put(self, section: str, name: str, found: Mapping[str, Tensor | float]) -> None:
         """Keep numbers.
@@ -319,6 +266,7 @@ class Look:
         if any(hasattr(one, "register_step_pre_hook") for one in self.memory.optimizers):
             self.put("look", "", {"optimizer_steps": float(self.optimizer_steps)})
         self.updates, moved = movements(self._before, self.sight.weights())
+        self._before = {}
         if not self.full:
             return
         for name, found in moved.items():
@@ -391,7 +339,7 @@ def operations(loss: Tensor, most: int = 8) -> list[str]:
         most: Names at most.
     """
     names: list[str] = []
-    node = loss.grad_fn
+    node: Any = loss.grad_fn
     while node is not None and len(names) < most:
         name = node.name().partition("Backward")[0]
         if name != "AccumulateGrad":

@@ -51,7 +51,7 @@ class Looks:
         capacity = min(max(_NUMBERS // max(len(values), 1), _FEWEST), _MOST)
         if len(self.steps) > capacity:
             for column in (self.steps, self._known, self._held):
-                del column[1::2]  # type: ignore[attr-defined]
+                del column[1::2]
 
     def columns(self) -> dict[str, dict[str, dict[str, list[float | None]]]]:
         """Give section, name, field: one number per look, None where it was not seen."""

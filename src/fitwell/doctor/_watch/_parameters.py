@@ -8,7 +8,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-ENTRIES = 2**18
+ENTRIES = 2**16
 """Numbers of a model that are compared from step to step; more are thinned out evenly."""
 
 _FEWEST = 64  # of each parameter
@@ -110,7 +110,9 @@ def total_norm(norms: Iterable[Tensor]) -> Tensor | None:
     parts = list(norms)
     if not parts:
         return None
-    return torch.linalg.vector_norm(torch.stack([n.float().to(parts[0].device) for n in parts]))
+    joined = torch.stack([norm.float().to(parts[0].device) for norm in parts])
+    total: Tensor = torch.linalg.vector_norm(joined)
+    return total
 
 
 @final
@@ -161,10 +163,10 @@ def movements(
 
     Args:
         before: Entries of weights.
-        after: The same, after a step.
+        after: The same, after a step; their memory is taken for the updates.
     """
     names = list(before)
-    updates = {name: after[name] - before[name] for name in names}
+    updates = {name: after[name].sub_(before[name]) for name in names}
     sizes, weights = norms_of(list(updates.values())), norms_of(list(before.values()))
     return updates, {
         name: {
@@ -186,13 +188,19 @@ def products(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> dict[str
     """
     if not one or one.keys() != other.keys():
         return None
-    device = next(iter(one.values())).device
-    first, second = (torch.cat([v[n].float().to(device) for n in one]) for v in (one, other))
-    sizes = torch.linalg.vector_norm(first), torch.linalg.vector_norm(second)
-    dot = torch.dot(first, second)
-    floor = torch.finfo(dot.dtype).tiny
-    cosine = torch.dot(first / sizes[0].clamp(min=floor), second / sizes[1].clamp(min=floor))
-    return {"dot": dot, "first": sizes[0], "second": sizes[1], "cosine": cosine}
+    sizes = [total_norm(norms_of(list(vectors.values()))) for vectors in (one, other)]
+    if sizes[0] is None or sizes[1] is None:
+        return None
+    floor = torch.finfo(torch.float32).tiny
+    first, second = (size.clamp(min=floor) for size in sizes if size is not None)
+    parts = [
+        torch.dot(
+            one[n].float() / first.to(one[n].device), other[n].float() / second.to(one[n].device)
+        )
+        for n in one
+    ]
+    cosine = torch.stack([part.to(first.device) for part in parts]).sum()
+    return {"dot": cosine * first * second, "first": first, "second": second, "cosine": cosine}
 
 
 def noise_scale(

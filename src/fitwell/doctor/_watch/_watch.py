@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self, final
 
+import torch
 from torch import Tensor, nn
 
 from ...core.errors import UsageError
 from ._batches import input_statistics, split_batch
 from ._listening import Listening
-from ._look import Look, Memory, operations
+from ._look import Look, operations
 from ._looks import Looks
 from ._losses import Losses
+from ._memory import Memory
 from ._parameters import ownership, products
 from ._reading import record_of, summary_of
 from ._sampler import Sampler
@@ -178,38 +181,42 @@ class Watch:
     def _ill(self, batch: Any) -> None:
         """Look at the batch of the first loss that is not finite."""
         inputs, targets = split_batch(batch)
-        for name, value in (("inputs", inputs), ("targets", targets)):
-            finite = input_statistics(value).get("finite")
-            if finite is not None:
-                self._ill_batch[name] = float(finite)
+        with self._harmless("the batch of a loss that is not finite was not seen"):
+            for name, value in (("inputs", inputs), ("targets", targets)):
+                finite = input_statistics(value).get("finite")
+                if finite is not None:
+                    self._ill_batch[name] = float(finite)
+
+    @contextlib.contextmanager
+    def _harmless(self, what: str) -> Iterator[None]:
+        """Note an error and go on: watching must never end a training."""
+        try:
+            with torch.no_grad():
+                yield
+        except Exception as err:
+            self._note(f"{what}: {type(err).__name__}: {err}")
 
     def _arm(self, *, full: bool) -> None:
         if self._memory is None:
             return
-        self._look = look = Look(self._memory, self._clock, full=full, scaler=self._scaler)
-        try:
+        with self._harmless("a look was not possible"):
+            look = Look(self._memory, self._clock, full=full, scaler=self._scaler)
+            self._look = look
             look.attach()
-        except Exception as err:  # watching must never end a training
-            look.hooks.remove()
-            self._note(f"a look was not possible: {type(err).__name__}: {err}")
 
     def _finish(self, look: Look, source: Any, batch: Any, now: float) -> None:
         self._look = None
-        try:
+        with self._harmless("a look was lost"):
             look.finish(self._left, now, batch)
-        except Exception as err:  # watching must never end a training
-            look.hooks.remove()
-            self._note(f"a look was lost: {type(err).__name__}: {err}")
-            return
-        if look.full:
-            if isinstance(source, Tensor) and source.grad_fn is not None:
-                look.memory.operations["loss"] = operations(source)
-            self._pair = look
-            self._arm(full=False)
-            return
-        first, self._pair = self._pair, None
-        if first is not None:
-            self._keep(first, look)
+            if look.full:
+                if isinstance(source, Tensor) and source.grad_fn is not None:
+                    look.memory.operations["loss"] = operations(source)
+                self._pair = look
+                self._arm(full=False)
+                return
+            first, self._pair = self._pair, None
+            if first is not None:
+                self._keep(first, look)
 
     def _owners(self) -> dict[str, Any]:
         inner = self._memory.inner if self._memory is not None else None

@@ -11,6 +11,7 @@ from typing import Any, final
 
 from ...core.catalog import Entry, find
 from ...core.errors import UnknownName
+from ...core.groups import is_group, member_folders, missing_members, read_group
 from ...core.runs import RunFiles, is_run, read_run
 
 _WIDTH = 92
@@ -97,6 +98,48 @@ class RunCard:
         return "\n\n".join(parts)
 
 
+@final
+@dataclass(frozen=True, kw_only=True)
+class GroupCard:
+    """The settings and the members of a group, for reading.
+
+    Args:
+        folder: Of the group.
+        facts: What ``group.json`` says.
+    """
+
+    folder: Path
+    facts: Mapping[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give all facts as plain data, ready for JSON."""
+        members = {name: str(place) for name, place in self._members().items()}
+        return {**self.facts, "group": str(self.folder), "members": members}
+
+    def __str__(self) -> str:
+        facts, missing = self.facts, missing_members(self.folder, self.facts)
+        head = {"kind": facts["kind"], "status": facts.get("status")}
+        head |= {"command": facts.get("command"), "missing": ", ".join(missing) or None}
+        settings = dict(facts.get("settings") or {})
+        training = settings.pop("training", None)
+        parts = [f"{self.folder}: a group of runs", _values(head)]
+        for title, value in (
+            ("Members", {name: str(place) for name, place in self._members().items()}),
+            ("Settings", settings),
+            ("Training", training),
+        ):
+            if value:
+                parts.append(f"{title}\n{_values(value)}")
+        parts.append(f"Numbers: fitwell evaluate {self.folder}")
+        report = self.folder / "report.html"
+        if report.is_file():
+            parts.append(f"Report: {report}")
+        return "\n\n".join(parts)
+
+    def _members(self) -> dict[str, Path]:
+        return member_folders(self.folder, self.facts)
+
+
 def _values(values: Mapping[str, Any], depth: int = 1) -> str:
     lines = []
     for name, value in values.items():
@@ -114,16 +157,18 @@ def _number(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def show(name: str, /) -> MethodCard | RunCard:
-    """Show the card of a method (what, when, formula, source), or the state of a run.
+def show(name: str, /) -> MethodCard | RunCard | GroupCard:
+    """Show the card of a method (what, when, formula, source), or the state of a run or a group.
 
     Args:
-        name: A method such as `optim.AdamW` or `adamw`, or the folder of a run.
+        name: A method such as `optim.AdamW` or `adamw`, or the folder of a run or of a group.
 
     Raises:
         UnknownName: There is neither a method of that name nor a run in that place.
         RunError: The run's files are damaged, or the folder is not a run.
     """
+    if is_group(name):
+        return GroupCard(folder=Path(name), facts=read_group(name))
     if is_run(name):
         return RunCard(files=read_run(name, owner="show"))
     try:

@@ -23,6 +23,7 @@ from ...tasks import SupervisedTask
 from ...train import Run
 from .._open_run import open_run
 from .._train import Split
+from ._group import refuse_group
 from ._outputs import better, outputs_on, targets_of
 from ._pool import Pool, as_trained
 from ._simple_models import NAMES, Features, Floats, fitted, simple_model
@@ -195,6 +196,7 @@ def baselines(
             f"baselines: `rows` must be positive and `folds` 0 or at least 2; got {rows} and"
             f" {folds}."
         )
+    refuse_group("baselines", source)
     about = {name: given.pop(name) for name in ("only", "folds", "rows", "seed")}
     reading = {k: v for k, v in given.items() if k not in ("source", "path") and v is not None}
     asked = arguments(source, path, reading)

@@ -11,11 +11,12 @@ from typing import Any, Final, final
 from ...core.errors import UsageError
 from ...core.files import finite
 from ...core.text import aligned
+from ...data import BUILTIN
 from ...train import Combine, Run
 from .._train import Split
 from ._fold_answers import FoldAnswers, write_fold_answers
 from ._folds import Folds
-from ._group import Group
+from ._group import Group, refuse_group
 from ._members import Launch, begin_group, group_folder, train_members, typed
 from ._nested import Candidates, choose
 from ._options import check_lent, with_training_options
@@ -192,8 +193,10 @@ def crossval(
             f"crossval: `folds` must make at most {_MOST} trainings; got {trainings}. Use 5 or 10"
             " folds."
         )
+    refuse_group("crossval", source)
     launch = Launch(workers=workers, cluster=cluster, quiet=quiet)
     given = arguments(source, path, {**training, "split": split})
+    _check_split(split, given)
     data = data_for(given)
     check_fits("crossval", combine, data.splits.schema)
     pool = Pool.of(data, split, int(data.reader.get("seed", 0)))
@@ -227,6 +230,16 @@ def crossval(
     if report:
         write_group_page(found)
     return result
+
+
+def _check_split(split: str | None, given: Mapping[str, Any]) -> None:
+    by_column = split in ("grouped", "by_time") and given["like"] is None
+    named = isinstance(given["source"], str) and given["source"] in BUILTIN
+    if by_column and given["split_by"] is None and not named:
+        raise UsageError(
+            f"crossval: `split_by` must name the column that --split {split} goes by; got None. Add"
+            " --split-by COLUMN."
+        )
 
 
 def _result(

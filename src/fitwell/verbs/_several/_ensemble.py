@@ -157,7 +157,7 @@ def ensemble(
     own = {"members": members, "vary": vary, "snapshots": snapshots}
     sources = _flat(sources)
     _check(sources, own, select, group, resume)
-    shown = {"combine": combine, "select": select}
+    shown: dict[str, Any] = {"combine": combine, "select": select}
     existing = _existing(sources)
     typed_in = [name for name, value in training.items() if not same(value, defaults()[name])]
     model = training["model"] if existing and "model" in typed_in else None

@@ -62,6 +62,25 @@ def refuse_views(owner: str, views: int) -> None:
         )
 
 
+def refuse_group(owner: str, source: Any) -> None:
+    """Refuse a group where data or a run is learned from.
+
+    Args:
+        owner: The verb.
+        source: What the user gave.
+
+    Raises:
+        UsageError: It is a group.
+    """
+    group = as_group(source)
+    if group is not None:
+        raise UsageError(
+            f"{owner}: `source` must be data or a run; got {group.folder}, which is a group of kind"
+            f" {group.kind}. Name one of {group.folder / 'members'}, or use fitwell ensemble,"
+            " evaluate, predict, compare or report with it."
+        )
+
+
 @final
 class Group:
     """A folder with ``group.json``, the runs in ``members/``, and what was made of their answers.

@@ -14,7 +14,7 @@ from typing import Any, Final, final
 from torch import nn
 
 from ...core.errors import RunError, UsageError
-from ...core.groups import is_group
+from ...core.groups import going_on, group_of, is_group, read_group
 from ...tasks import Source
 from ...train import Run
 from .._prepare import command, run_folder
@@ -165,9 +165,14 @@ def try_members(members: Sequence[Session], launch: Launch) -> list[Run]:
     except KeyboardInterrupt:
         group = members[0].run.folder.parent.parent
         raise KeyboardInterrupt(
-            "stopped by Ctrl-C; members that are finished stay, all others start anew. Go on with"
-            f" the same command and: --group {group} --resume"
+            "stopped by Ctrl-C; members that ended are kept, the others start anew, since there"
+            f" are no checkpoints within a group. Go on with: {_again(group)}"
         ) from None
+
+
+def _again(group: Path) -> str:
+    place = group_of(group / "members" / "one") or group
+    return going_on(place, read_group(place))
 
 
 def with_own_models(variations: Sequence[Variation], model: Any) -> list[Variation]:

@@ -76,7 +76,7 @@ class Pool:
             )
         return cls(
             examples=merged(data.splits),
-            test=data.splits.test,
+            test=_named(data.splits),
             mode=mode,
             keys=_keys(data, mode) if mode in ("grouped", "by_time") else None,
             seed=seed,
@@ -134,8 +134,8 @@ class Pool:
         found = []
         if left := len(self) - len(held):
             found.append(
-                f"the first {left:,} of {len(self):,} rows are never held out: each fold comes after"
-                " the rows that it is trained on"
+                f"the first {left:,} of {len(self):,} rows are never held out: each fold comes"
+                " after the rows that it is trained on"
             )
         if self.mode == "stratified" and self.labels is not None:
             names, counts = self.examples.schema.class_names, np.bincount(self.labels)
@@ -217,6 +217,14 @@ def merged(splits: Splits) -> Examples:
         targets=torch.cat([one.targets, two.targets]),
         ids=_ids(splits),
     )
+
+
+def _named(splits: Splits) -> Examples | None:
+    """Give the test part with names as the pool has them: where its rows are in the source."""
+    test, rows = splits.test, splits.indices.get("test", ())
+    if test is None or test.ids is not None or len(rows) != len(test) or _ids(splits) is None:
+        return test
+    return replace(test, ids=tuple(map(str, rows)))
 
 
 def _ids(splits: Splits) -> tuple[str, ...] | None:

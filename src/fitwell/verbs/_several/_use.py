@@ -75,7 +75,6 @@ def evaluate_group(
         epochs=max(result.get("epochs", 0) for result in results),
         steps=sum(result.get("steps", 0) for result in results),
         seconds=seconds,
-        examples_per_second=sum(counts.values()) / max(seconds, 1e-9),
         parts={name: dict(found.scores) for name, found in together.items()},
         counts=counts,
         together=together,

@@ -16,6 +16,7 @@ from ._rows import Row, TrialResult
 
 _SHOWN = 10
 _FAILED = 3
+_WHY = 160
 _SAID = 0.01
 _CELL = 40
 
@@ -149,7 +150,7 @@ class SweepResult:
         if mattered:
             facts.append(f"mattered {', '.join(mattered)}")
         failed = [row for row in rows if row.status == "failed"]
-        facts += [f"failed   {row.member}: {row.stopped}" for row in failed[:_FAILED]]
+        facts += [f"failed   {row}: {shorten(str(row.stopped), _WHY)}" for row in failed[:_FAILED]]
         if len(failed) > _FAILED:
             facts.append(f"failed   {len(failed) - _FAILED} more, in {self.group / 'sweep.csv'}")
         if self.answering > 1:

@@ -251,7 +251,7 @@ class Rounds:
         """Take a member out, and write down why."""
         self.failed[member.name] = reason
         if is_run(self.folder(member.name)):
-            Run.open(self.folder(member.name)).update(status="failed", error=reason)
+            Run.open(self.folder(member.name)).update(status="failed", error=reason, stopped=None)
         self.note(failed=self.failed)
         if not self.launch.quiet:
             print(f"sweep: {member} failed: {reason}", file=sys.stderr)

@@ -33,8 +33,7 @@ class Member:
     settings: Mapping[str, Any]
 
     def __str__(self) -> str:
-        chosen = ", ".join(f"{name}={value}" for name, value in self.values.items())
-        return f"{self.name} ({chosen})"
+        return _named(self.name, self.values)
 
 
 @final
@@ -71,6 +70,13 @@ class Row:
     def to_dict(self) -> dict[str, Any]:
         """Give all fields as plain data."""
         return asdict(self)
+
+    def __str__(self) -> str:
+        return _named(self.member, self.values)
+
+
+def _named(member: str, values: Mapping[str, Any]) -> str:
+    return f"{member} ({', '.join(f'{name}={value}' for name, value in values.items())})"
 
 
 @final
@@ -135,7 +141,7 @@ def read_row(member: Member, folder: Path, metric: str, failed: str | None = Non
         best_epoch=result.get("best_epoch"),
         parameters=result.get("parameters"),
         seconds=result.get("seconds"),
-        stopped=files.run.get("stopped") or files.run.get("error"),
+        stopped=files.run.get("error") or files.run.get("stopped"),
     )
 
 

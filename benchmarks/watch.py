@@ -1,0 +1,195 @@
+"""What watching costs: whole training loops with `fitwell.watch`, without, and with histograms.
+
+The same loop over an MLP, a CNN and a small transformer on a CPU, paired and interleaved. The rival
+keeps histograms of gradients and weights every 100 steps by a hook on each parameter, as loggers
+do. Memory is the peak of all tensors alive in a shorter loop, in which looks are close together.
+
+    python benchmarks/watch.py --rounds 10
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import harness
+
+STEPS = {"mlp": 6000, "cnn": 1500, "transformer": 800}
+BATCHES = 16
+RIVAL_EVERY = 100
+WITHOUT = "without"
+HISTOGRAMS = "histograms"
+
+
+def transformer() -> Any:
+    from torch import Tensor, nn
+
+    class Small(nn.Module):
+        """Two layers of attention over 32 vectors, and their mean."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            layer = nn.TransformerEncoderLayer(64, 4, 128, dropout=0.1, batch_first=True)
+            self.layers = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+            self.head = nn.Linear(64, 10)
+
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = self.head(self.layers(x).mean(dim=1))
+            return out
+
+    return Small()
+
+
+def problem(name: str) -> tuple[Any, list[tuple[Any, Any]]]:
+    """Give a model and its batches, the same each time."""
+    import torch
+    from torch import nn
+
+    from fitwell.nn import CNN, MLP
+
+    torch.manual_seed(0)
+    if name == "mlp":
+        model, shape = MLP(64, 10, hidden=(128, 128)), (32, 64)
+    elif name == "cnn":
+        parts = CNN(widths=(16, 32), in_channels=1, image_size=(28, 28), out_features=10)
+        model, shape = nn.Sequential(parts), (32, 1, 28, 28)
+    else:
+        model, shape = transformer(), (16, 32, 64)
+    pairs = [(torch.randn(shape), torch.randint(10, shape[:1])) for _ in range(BATCHES)]
+    return model, pairs
+
+
+class Histograms:
+    """Keep the histograms of gradients and weights of every hundredth step."""
+
+    def __init__(self, model: Any) -> None:
+        self.kept: list[Any] = []
+        self._handles = [p.register_hook(self._hook(p)) for p in model.parameters()]
+
+    def _hook(self, parameter: Any) -> Callable[[Any], None]:
+        import torch
+
+        count = 0
+
+        def arrives(gradient: Any) -> None:
+            nonlocal count
+            count += 1
+            if count % RIVAL_EVERY == 0:
+                for tensor in (gradient, parameter.detach()):
+                    self.kept.append((torch.histc(tensor, 64), tensor.aminmax()))
+
+        return arrives
+
+    def step(self, loss: Any, batch: Any) -> None:
+        """Do nothing: the hooks have seen it."""
+
+    def close(self) -> None:
+        """Take the hooks away."""
+        for handle in self._handles:
+            handle.remove()
+
+
+def train(name: str, steps: int, made: Callable[[Any, Any], Any] | None) -> tuple[float, Any]:
+    """Give the seconds of a loop, and what watched it."""
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    model, pairs = problem(name)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    now = harness.clock(1)
+    started = now()
+    watch = None if made is None else made(model, optimizer)
+    for number in range(steps):
+        x, y = pairs[number % BATCHES]
+        optimizer.zero_grad()
+        loss = cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        if watch is not None:
+            watch.step(loss, (x, y))
+    if watch is not None:
+        watch.close()
+    return now() - started, watch
+
+
+def makers(every: int | None = None) -> dict[str, Callable[[Any, Any], Any] | None]:
+    import fitwell
+
+    return {
+        harness.OURS: lambda model, optimizer: fitwell.watch(model, optimizer, every=every),
+        WITHOUT: None,
+        HISTOGRAMS: lambda model, optimizer: Histograms(model),
+    }
+
+
+def peaks(name: str, steps: int) -> dict[str, int]:
+    """Give the most bytes of tensors alive at once in a loop, for each contestant."""
+    from fitwell.train._memory import LiveBytes
+
+    found = {}
+    for contestant, made in makers(every=5).items():
+        live = LiveBytes()
+        with live:
+            train(name, steps, made)
+        found[contestant] = live.peak
+    return found
+
+
+def main() -> None:
+    from fitwell.core.records import append_record
+
+    parser = harness.arguments(__doc__, "records/watch.jsonl")
+    parser.add_argument("--models", nargs="+", choices=list(STEPS), default=list(STEPS))
+    options = parser.parse_args()
+    harness.set_threads(1)
+    import torch
+
+    torch.set_num_threads(1)
+    rounds = 1 if options.quick else options.rounds
+    for name in options.models:
+        steps = 60 if options.quick else STEPS[name]
+        began = time.perf_counter()
+        watches: list[Any] = []
+
+        def timed(made: Any, name: str = name, steps: int = steps, kept: Any = watches) -> float:
+            seconds, watch = train(name, steps, made)
+            if hasattr(watch, "record"):
+                kept.append(watch.record())
+            return seconds
+
+        made_by = makers()
+        chosen = harness.chosen(list(made_by), options.only)
+        for made in made_by.values():
+            train(name, 20, made)  # warm up
+        comparison = harness.compare(
+            {one: (lambda made=made_by[one]: timed(made)) for one in chosen},
+            rounds,
+            progress=lambda text, name=name: print(name, text, end="\r", file=sys.stderr),
+        )
+        memory = peaks(name, 12)
+        costs = [record["cost"]["share"] for record in watches]
+        looks = [len(record["looks"]["step"]) for record in watches]
+        print(f"\n{name}, {steps} steps\n{harness.table(comparison, steps)}")
+        print(f"looks {looks}, own account {[f'{100 * c:.2f} %' for c in costs]}, peaks {memory}")
+        append_record(
+            options.record,
+            what=f"watching {steps} steps of a small {name}",
+            method="fitwell.watch with everything on",
+            result={
+                **comparison.to_dict(steps),
+                "peak bytes": memory,
+                "looks": looks,
+                "own share": costs,
+            },
+            seeds=[0],
+            seconds=time.perf_counter() - began,
+            clock="CPU time, one thread",
+            rounds=rounds,
+            quick=options.quick,
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""What a watch remembers of a model from look to look."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, final
+
+from torch import Tensor, nn
+
+from ._batches import Labels
+
+
+@final
+class Memory:
+    """What goes from look to look.
+
+    Args:
+        model: What is watched.
+        optimizers: What steps it.
+        loss_fn: If it is a module, targets are read from its arguments.
+        notes: Takes in what could not be seen.
+        compiled: The model runs compiled, though it does not look so.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizers: Sequence[Any],
+        loss_fn: Any,
+        notes: Callable[[str], None],
+        *,
+        compiled: bool = False,
+    ) -> None:
+        self.model = model
+        self.optimizers = optimizers
+        self.loss_fn = loss_fn
+        self.notes = notes
+        self.labels = Labels()
+        self.active: dict[str, Tensor] = {}  # units that were ever active, by module
+        self.operations: dict[str, list[str]] = {}
+        self.in_eval: dict[str, int] = {}  # looks at which a module was in evaluation mode
+        self.inner: nn.Module = getattr(model, "_orig_mod", model)  # of a compiled model
+        layers = {n: m for n, m in self.inner.named_modules() if not _has_children(m)}
+        compiled = compiled or self.inner is not model
+        self.leaves = {} if compiled else layers  # hooks would have it compiled again
+
+    def add_active(self, name: str, active: Tensor) -> Tensor:
+        """Give the share of units that no look has seen active.
+
+        Args:
+            name: Of the module.
+            active: Of each unit, at this look.
+        """
+        known = self.active.get(name)
+        if known is None or known.shape != active.shape:
+            self.active[name] = active
+        else:
+            self.active[name] = known | active
+        return 1 - self.active[name].float().mean()
+
+
+def _has_children(module: nn.Module) -> bool:
+    own = isinstance(module, nn.MultiheadAttention)  # its parts are not called as modules
+    return not own and next(module.children(), None) is not None
