@@ -352,12 +352,12 @@ def test_groups_are_listed_and_stand_for_their_members(folds, capsys) -> None:
     assert code == 0
     assert found["groups"] == [
         {
-                "group": str(place),
-                "kind": "crossval",
-                "members": 3,
-                "status": "finished",
-                "missing": [],
-            }
+            "group": str(place),
+            "kind": "crossval",
+            "members": 3,
+            "status": "finished",
+            "missing": [],
+        }
     ]
     assert "crossval" in str(fitwell.verbs._lookup.list_runs(place.parent))
     code, found, _ = call(capsys, "list", place)

@@ -5,7 +5,7 @@ Axes: B batch, T words of the longest sentence, D width of the word vectors, C f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import final
 
 import torch
@@ -103,9 +103,9 @@ class TextCNN(nn.Module):
         vectors = vectors.detach().clone()
         vectors[padding_idx] = 0
         self.padding_idx = padding_idx
-        self.embedding = nn.Embedding.from_pretrained(
-            vectors, freeze=freeze, padding_idx=padding_idx
-        )
+        known: Callable[..., nn.Embedding] = nn.Embedding.from_pretrained
+        self.embedding = known(vectors, freeze=freeze, padding_idx=padding_idx)
+        self.windows = tuple(windows)
         self.convs = nn.ModuleList(
             nn.Conv1d(vectors.shape[1], filters, size, dtype=vectors.dtype) for size in windows
         )
@@ -127,8 +127,7 @@ class TextCNN(nn.Module):
         lengths = torch.where(tokens == self.padding_idx, 0, places + 1).amax(1, keepdim=True)
         words = self.embedding(tokens).transpose(1, 2)
         maxima = []
-        for conv in self.convs:
-            size = conv.kernel_size[0]
+        for size, conv in zip(self.windows, self.convs, strict=True):
             matches = conv(F.pad(words, (0, max(0, size - tokens.shape[1]))))
             # The first window always counts, so that the shortest sentence has one.
             outside = places[: matches.shape[2]] > (lengths - size).clamp(min=0)
