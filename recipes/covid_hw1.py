@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -26,7 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from recording import RECORDS
+from recording import RECORDS, threads
 from torch import Tensor
 
 import fitwell
@@ -247,7 +246,7 @@ def measure(cut_name: str, splits: Splits, folder: Path, ladder: dict[str, Rung]
         result=result,
         seeds=sorted({seed for rung in ladder.values() for seed in rung.seeds}),
         seconds=time.perf_counter() - started,
-        threads=int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)),
+        threads=threads(),
         data=splits.how,
         counts={part: len(examples) for part, examples in splits.parts().items()},
         fingerprint=splits.fingerprint,

@@ -9,7 +9,6 @@ validation part, by the mean over all seeds, and is compared on the test part.
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import time
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from recording import RECORDS
+from recording import RECORDS, threads
 from torch import Tensor
 
 import fitwell
@@ -102,7 +101,7 @@ def main(folder: Path, **changes: Any) -> dict[str, Any]:
         result=result,
         seeds=list(changes.get("seeds", SEEDS)),
         seconds=time.perf_counter() - started,
-        threads=int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)),
+        threads=threads(),
         data=f"{POINTS} points",
     )
     for name, row in result.items():

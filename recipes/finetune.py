@@ -10,7 +10,6 @@ and its own start.
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from recording import RECORDS
+from recording import RECORDS, threads
 from torch import nn
 
 from fitwell.core.records import append_record
@@ -150,7 +149,7 @@ def main(**changes: Any) -> dict[str, list[float]]:
         result={name: {"mean": statistics.fmean(v), "each": v} for name, v in found.items()},
         seeds=list(settings["seeds"]),
         seconds=time.perf_counter() - started,
-        threads=int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)),
+        threads=threads(),
     )
     for name, values in found.items():
         print(f"{name:<36} {statistics.fmean(values):.4f}  {min(values):.4f} to {max(values):.4f}")

@@ -18,8 +18,6 @@ from __future__ import annotations
 import argparse
 import csv
 import lzma
-import os
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,19 +26,14 @@ from typing import Any, final
 
 import numpy as np
 import torch
-from recording import RECORDS
+from recording import RECORDS, accuracy_after, of_networks, threads
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fitwell.core.errors import DataError
 from fitwell.core.files import local_data_dir
 from fitwell.core.records import append_record
-from fitwell.data import Batches, Examples, Schema
-from fitwell.losses import CrossEntropy
-from fitwell.nn import count_parameters
-from fitwell.optim import AdamW
-from fitwell.optim import schedule as make_schedule
-from fitwell.train import Supervised, Trainer, outputs_of
+from fitwell.data import Examples, Schema
 
 SAMPLE_RATE, N_FFT, HOP = 8_000, 256, 80  # 32 ms every 10 ms
 BANDS, FRAMES = 40, 32
@@ -164,31 +157,20 @@ def as_examples(speech: Speech, rows: Sequence[int]) -> Examples:
 
 def measure(speech: Speech, *, epochs: int, seeds: Sequence[int]) -> dict[str, Any]:
     """Train all networks for each seed and its speakers, and give accuracies and sizes."""
-    found: dict[str, Any] = {}
-    for name, make in NETWORKS.items():
-        right = []
-        for seed in seeds:
-            held_out = HELD_OUT[seed]
-            rows: dict[bool, list[int]] = {True: [], False: []}
-            for row, speaker in enumerate(speech.speakers):
-                rows[speaker in held_out].append(row)
-            train, test = as_examples(speech, rows[False]), as_examples(speech, rows[True])
-            torch.manual_seed(seed)
-            model = make()
-            optimizer = AdamW(model.parameters(), lr=0.002)
-            trainer = Trainer(
-                model, Supervised(CrossEntropy()), optimizer, schedule=make_schedule("OneCycle()")
-            )
-            trainer.fit(Batches(train, 64, shuffle=True, seed=seed), epochs=epochs)
-            answers = outputs_of(model, Batches(test, 500)).argmax(dim=1)
-            right.append(float((answers == test.targets).double().mean()))
-            print(f"{name}, without {' and '.join(held_out)}: {right[-1]:.4f}", flush=True)
-        found[name] = {
-            "test accuracy": statistics.fmean(right),
-            "of each seed": right,
-            "weights": count_parameters(model),
-        }
-    return found
+    parts = {seed: cut(speech, HELD_OUT[seed]) for seed in seeds}
+
+    def measured(model: nn.Module, seed: int) -> float:
+        return accuracy_after(model, *parts[seed], lr=0.002, epochs=epochs, seed=seed)
+
+    return of_networks(NETWORKS, seeds, measured)
+
+
+def cut(speech: Speech, held_out: Sequence[str]) -> tuple[Examples, Examples]:
+    """Give the recordings of other speakers, and those of the speakers that are held out."""
+    rows: dict[bool, list[int]] = {True: [], False: []}
+    for row, speaker in enumerate(speech.speakers):
+        rows[speaker in held_out].append(row)
+    return as_examples(speech, rows[False]), as_examples(speech, rows[True])
 
 
 def main(speech: Speech | None = None, **small: Any) -> dict[str, Any]:
@@ -212,7 +194,7 @@ def main(speech: Speech | None = None, **small: Any) -> dict[str, Any]:
             result=found,
             seeds=list(settings["seeds"]),
             seconds=time.perf_counter() - started,
-            threads=int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)),
+            threads=threads(),
         )
     return found
 

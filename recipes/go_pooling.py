@@ -9,25 +9,19 @@ end. The claim: the second is right less often.
 from __future__ import annotations
 
 import argparse
-import os
 import random
-import statistics
 import time
 from itertools import pairwise
 from typing import Any, Literal
 
 import torch
-from recording import RECORDS
+from recording import RECORDS, accuracy_after, of_networks, threads
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fitwell.core.records import append_record
-from fitwell.data import GO_PLANES, Batches, Examples, GoBoard, Schema, go_planes
-from fitwell.losses import CrossEntropy
-from fitwell.nn import conv_norm_relu, count_parameters
-from fitwell.optim import AdamW
-from fitwell.optim import schedule as make_schedule
-from fitwell.train import Supervised, Trainer, outputs_of
+from fitwell.data import GO_PLANES, Examples, GoBoard, Schema, go_planes
+from fitwell.nn import conv_norm_relu
 
 SIZE = 9
 CAPTURES = [n for n, name in enumerate(GO_PLANES) if name.startswith("stones captured")][1:]
@@ -93,26 +87,12 @@ class Policy(nn.Module):
 def measure(*, train: int, test: int, epochs: int, seeds: tuple[int, ...]) -> dict[str, Any]:
     """Train both networks for each seed."""
     known, fresh = positions(train, 0), positions(test, 1)
-    found: dict[str, Any] = {}
-    for name, pool in (("full size", "none"), ("pooled", "max")):
-        right = []
-        for seed in seeds:
-            torch.manual_seed(seed)
-            model = Policy(pool)  # type: ignore[arg-type]
-            optimizer = AdamW(model.parameters(), lr=0.003)
-            trainer = Trainer(
-                model, Supervised(CrossEntropy()), optimizer, schedule=make_schedule("OneCycle()")
-            )
-            trainer.fit(Batches(known, 64, shuffle=True, seed=seed), epochs=epochs)
-            answers = outputs_of(model, Batches(fresh, 500)).argmax(dim=1)
-            right.append(float((answers == fresh.targets).double().mean()))
-            print(f"{name}, seed {seed}: {right[-1]:.4f}", flush=True)
-        found[name] = {
-            "test accuracy": statistics.fmean(right),
-            "of each seed": right,
-            "weights": count_parameters(model),
-        }
-    return found
+    networks = {"full size": lambda: Policy("none"), "pooled": lambda: Policy("max")}
+
+    def measured(model: nn.Module, seed: int) -> float:
+        return accuracy_after(model, known, fresh, lr=0.003, epochs=epochs, seed=seed)
+
+    return of_networks(networks, seeds, measured)
 
 
 def main(**small: Any) -> dict[str, Any]:
@@ -128,7 +108,7 @@ def main(**small: Any) -> dict[str, Any]:
         result=found,
         seeds=list(settings["seeds"]),
         seconds=time.perf_counter() - started,
-        threads=int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)),
+        threads=threads(),
     )
     return found
 

@@ -17,7 +17,6 @@ pixels averaged, so that each takes minutes on one core.
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -25,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from recording import RECORDS
+from recording import RECORDS, threads
 from torch.nn.functional import avg_pool2d
 
 import fitwell
@@ -185,7 +184,7 @@ def measure(
             result=result,
             seeds=list(SEEDS),
             seconds=sum(run.result["seconds"] for run in kept),
-            threads=int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)),
+            threads=threads(),
             model=kept[0].settings.model.spec,
             images={part: len(some) for part, some in splits.parts().items()},
             data=splits.how,

@@ -12,13 +12,12 @@ Three claims, each over the same seeds, and a record for each, whether it holds 
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from recording import RECORDS
+from recording import RECORDS, threads
 
 import fitwell
 from fitwell.core.records import append_record
@@ -112,7 +111,7 @@ def measure(claim: Callable[..., dict[str, Any]], folder: Path) -> dict[str, Any
         result=result,
         seeds=list(SEEDS),
         seconds=sum(run.result["seconds"] for run in kept),
-        threads=int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)),
+        threads=threads(),
         data=kept[0].manifest["data"]["how"],
         fingerprint=kept[0].manifest["data"]["fingerprint"],
     )

@@ -7,12 +7,11 @@ scale by over 20 points, though a six and a nine remain what they are.
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from typing import Any
 
 import torch
-from recording import RECORDS
+from recording import RECORDS, threads
 from torch import nn
 
 from fitwell.core.records import append_record
@@ -81,7 +80,7 @@ def main(splits: Splits | None = None, **small: Any) -> dict[str, Any]:
         result=found,
         seeds=[settings["seed"]],
         seconds=time.perf_counter() - started,
-        threads=int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)),
+        threads=threads(),
     )
     return found
 

@@ -8,26 +8,20 @@ and reads it, errs less than one that reads the whole picture.
 from __future__ import annotations
 
 import argparse
-import os
-import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
-from recording import RECORDS
+from recording import RECORDS, accuracy_after, of_networks, threads
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fitwell.core.records import append_record
-from fitwell.data import Batches, Examples, Splits
-from fitwell.losses import CrossEntropy
-from fitwell.nn import SpatialTransformer, count_parameters
-from fitwell.optim import AdamW
-from fitwell.optim import schedule as make_schedule
+from fitwell.data import Examples, Splits
+from fitwell.nn import SpatialTransformer
 from fitwell.tasks import open_source
-from fitwell.train import Supervised, Trainer, outputs_of
 
 CANVAS, PIECES, PIECE = 48, 6, 9
 SETTINGS: dict[str, Any] = {"images": 8_000, "tests": 4_000, "epochs": 30, "seeds": (0, 1)}
@@ -92,45 +86,18 @@ def networks() -> dict[str, Callable[[], nn.Module]]:
     return {"spatial transformer": looking, "plain": lambda: reader((16, 32, 88), CANVAS // 2)}
 
 
-def test_accuracy(model: nn.Module, parts: Mapping[str, Examples], epochs: int, seed: int) -> float:
-    """Train a network and give its accuracy on the test part."""
-    optimizer = AdamW(model.parameters(), lr=0.004)
-    trainer = Trainer(
-        model,
-        Supervised(CrossEntropy()),
-        optimizer,
-        schedule=make_schedule("OneCycle()"),
-        grad_clip_norm=1.0,
-    )
-    trainer.fit(Batches(parts["train"], 64, shuffle=True, seed=seed), epochs=epochs)
-    test = parts["test"]
-    right = outputs_of(model, Batches(test, 500)).argmax(dim=1) == test.targets
-    return float(right.double().mean())
-
-
 def measure(
     splits: Splits, *, images: int, tests: int, epochs: int, seeds: Sequence[int]
 ) -> dict[str, Any]:
     """Train both networks for each seed, and give errors and sizes."""
     parts = splits.parts()
-    data = {
-        "train": changed(parts["train"], images, 0),
-        "test": changed(parts["test"], tests, 1),
-    }
-    found: dict[str, Any] = {}
-    for name, make in networks().items():
-        errors = []
-        for seed in seeds:
-            torch.manual_seed(seed)
-            model = make()
-            errors.append(1 - test_accuracy(model, data, epochs, seed))
-            print(f"{name}, seed {seed}: test error {errors[-1]:.4f}", flush=True)
-        found[name] = {
-            "test error": statistics.fmean(errors),
-            "of each seed": errors,
-            "weights": count_parameters(model),
-        }
-    return found
+    train, test = changed(parts["train"], images, 0), changed(parts["test"], tests, 1)
+
+    def measured(model: nn.Module, seed: int) -> float:
+        settings: dict[str, Any] = {"lr": 0.004, "epochs": epochs, "grad_clip_norm": 1.0}
+        return 1 - accuracy_after(model, train, test, seed=seed, **settings)
+
+    return of_networks(networks(), seeds, measured, "test error")
 
 
 def main(splits: Splits | None = None, **small: Any) -> dict[str, Any]:
@@ -148,7 +115,7 @@ def main(splits: Splits | None = None, **small: Any) -> dict[str, Any]:
         result=found,
         seeds=list(settings["seeds"]),
         seconds=time.perf_counter() - started,
-        threads=int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)),
+        threads=threads(),
     )
     return found
 

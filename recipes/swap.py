@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import argparse
 import copy
-import os
 import time
 from typing import Any
 
 import torch
-from recording import RECORDS
+from recording import RECORDS, threads
 from torch import nn
 
 from fitwell.core.records import append_record
@@ -121,7 +120,7 @@ def main(splits: Splits | None = None, **small: Any) -> dict[str, Any]:
         result=found,
         seeds=list(range(settings["workers"] + 1)),
         seconds=time.perf_counter() - started,
-        threads=int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)),
+        threads=threads(),
     )
     for name, accuracy in found["test accuracy"].items():
         print(f"{name:<20} {accuracy:.4f}")

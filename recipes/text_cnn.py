@@ -14,27 +14,22 @@ from __future__ import annotations
 
 import argparse
 import gzip
-import os
-import statistics
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from recording import RECORDS
-from torch import Tensor
+from recording import RECORDS, accuracy_after, of_networks, threads
+from torch import Tensor, nn
 
 from fitwell.core.errors import DataError
 from fitwell.core.files import local_data_dir
 from fitwell.core.records import append_record
-from fitwell.data import Batches, Examples, Schema
-from fitwell.losses import CrossEntropy
-from fitwell.nn import TextCNN, count_parameters
-from fitwell.optim import AdamW
-from fitwell.optim import schedule as make_schedule
-from fitwell.train import Supervised, Trainer, outputs_of
+from fitwell.data import Examples, Schema
+from fitwell.nn import TextCNN
 
 KINDS = ("description", "entity", "abbreviation", "person", "number", "place")
 PADDING, RARE = 0, 1
@@ -102,26 +97,14 @@ def measure(
     known = parts["train"][:questions]
     words = vocabulary(known)
     train, test = as_tokens(known, words), as_tokens(parts["test"], words)
-    found: dict[str, Any] = {}
-    for name, windows in WINDOWS.items():
-        right = []
-        for seed in seeds:
-            torch.manual_seed(seed)
-            model = network(len(words) + RARE + 1, windows)
-            optimizer = AdamW(model.parameters(), lr=0.001)
-            trainer = Trainer(
-                model, Supervised(CrossEntropy()), optimizer, schedule=make_schedule("OneCycle()")
-            )
-            trainer.fit(Batches(train, 50, shuffle=True, seed=seed), epochs=epochs)
-            answers = outputs_of(model, Batches(test, 500)).argmax(dim=1)
-            right.append(float((answers == test.targets).double().mean()))
-            print(f"{name}, seed {seed}: {right[-1]:.4f}", flush=True)
-        found[name] = {
-            "test accuracy": statistics.fmean(right),
-            "of each seed": right,
-            "weights": count_parameters(model),
-        }
-    return found
+    size = len(words) + RARE + 1
+    networks = {name: partial(network, size, windows) for name, windows in WINDOWS.items()}
+
+    def measured(model: nn.Module, seed: int) -> float:
+        settings: dict[str, Any] = {"lr": 0.001, "epochs": epochs, "batch_size": 50}
+        return accuracy_after(model, train, test, seed=seed, **settings)
+
+    return of_networks(networks, seeds, measured)
 
 
 def main(parts: Mapping[str, Sequence[Question]] | None = None, **small: Any) -> dict[str, Any]:
@@ -144,7 +127,7 @@ def main(parts: Mapping[str, Sequence[Question]] | None = None, **small: Any) ->
             result=found,
             seeds=list(settings["seeds"]),
             seconds=time.perf_counter() - started,
-            threads=int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)),
+            threads=threads(),
         )
     return found
 
