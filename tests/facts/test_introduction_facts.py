@@ -159,7 +159,7 @@ def test_intro_34_perceptron_keeps_within_the_bound_on_separable_data(
     bound = (rows.norm(dim=1).max().item() / margin) ** 2
     found = fit_perceptron(x, y, max_passes=math.ceil(bound) + 2)
     assert found.converged
-    assert found.mistakes <= bound
+    assert found.mistakes <= bound * (1 + 1e-9)  # a bound of 1 may be rounded down
     assert torch.equal(found.predict(x), y)
 
 

@@ -101,17 +101,25 @@ class Krylov:
                 coupling[:found, place] += part
             norm = row.norm()
             if float(norm) > tiny and found < room:
-                rows[found] = row / norm
+                rows[found] = self._apart(row / norm, rows[:found])
                 coupling[found, place] = norm
                 found += 1
         while found < room:
             row = torch.randn(size, generator=self._generator, dtype=rest.dtype).to(rest.device)
-            for _ in range(2):
-                row -= self.basis.T @ (self.basis @ row)
-                row -= rows[:found].T @ (rows[:found] @ row)
-            rows[found] = row / row.norm()
+            rows[found] = self._apart(row, rows[:found])
             found += 1
         return rows, coupling
+
+    def _apart(self, row: Tensor, others: Tensor) -> Tensor:
+        """Make a row orthogonal to the basis and to others, to the last digit, and of length 1.
+
+        A short row that was made longer has made longer what rounding had left in it.
+        """
+        for _ in range(2):
+            row = row - self.basis.T @ (self.basis @ row)
+            row = row - others.T @ (others @ row)
+            row = row / row.norm()
+        return row
 
 
 @final
