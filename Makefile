@@ -46,6 +46,11 @@ check: lint types imports test docs package  ## all of the above
 bench: $(VENV)/develop  ## speed against peers, into records/ (needs a quiet machine)
 	$(PIP) -e '.[bench]'
 	$(BIN)/python benchmarks/engine.py
+	$(BIN)/python benchmarks/optim.py
+	$(BIN)/python benchmarks/augment.py
+	$(BIN)/python benchmarks/population.py
+	$(BIN)/python benchmarks/hessian.py
+	$(BIN)/python benchmarks/watch.py
 	$(BIN)/python benchmarks/images.py
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/options.py

@@ -1,17 +1,24 @@
 """What watching costs: whole training loops with `fitwell.watch`, without, and with histograms.
 
-The same loop over an MLP, a CNN and a small transformer on a CPU, paired and interleaved. The rival
+The same loop over an MLP, a CNN and a small transformer on a CPU, paired and interleaved. One rival
 keeps histograms of gradients and weights every 100 steps by a hook on each parameter, as loggers
-do. Memory is the peak of all tensors alive in a shorter loop, in which looks are close together.
+do. The other is Cockpit in its economy configuration every 256 steps, where it is installed and can
+take the model: it needs gradients of single examples, which BackPACK has for few layers. Cockpit
+1.0.2 asks pkg_resources for its version, which new releases of setuptools no longer have; a
+stand-in is given then. Memory is the peak of all tensors alive in a shorter loop, in which looks
+are close together.
 
     python benchmarks/watch.py --rounds 10
 """
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import time
+import warnings
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import harness
@@ -21,6 +28,8 @@ BATCHES = 16
 RIVAL_EVERY = 100
 WITHOUT = "without"
 HISTOGRAMS = "histograms"
+COCKPIT = "cockpit economy"
+COCKPIT_EVERY = 256
 
 
 def transformer() -> Any:
@@ -91,6 +100,68 @@ class Histograms:
             handle.remove()
 
 
+class Economy:
+    """Cockpit with the quantities of its economy configuration."""
+
+    def __init__(self, model: Any, optimizer: Any, every: int) -> None:
+        known = "pkg_resources" in sys.modules
+        if not known and importlib.util.find_spec("pkg_resources") is None:
+            stand_in: Any = ModuleType("pkg_resources")
+            stand_in.DistributionNotFound = LookupError
+
+            def unknown(name: str) -> None:
+                raise LookupError(name)
+
+            stand_in.get_distribution = unknown
+            sys.modules["pkg_resources"] = stand_in
+        from backpack import extend
+        from cockpit import Cockpit
+        from cockpit.utils import schedules
+        from cockpit.utils.configuration import configuration
+        from torch.nn import CrossEntropyLoss
+
+        extend(model)
+        self._mean = extend(CrossEntropyLoss())
+        self._single = CrossEntropyLoss(reduction="none")
+        quantities = configuration("economy", track_schedule=schedules.linear(every))
+        self._cockpit = Cockpit(model.parameters(), quantities=quantities)
+        self._optimizer = optimizer
+        self._number = 0
+
+    def backward(self, outputs: Any, targets: Any) -> Any:
+        """Take the backward pass in its place, as it asks for."""
+        loss = self._mean(outputs, targets)
+        info = {
+            "batch_size": len(targets),
+            "individual_losses": self._single(outputs, targets),
+            "loss": loss,
+            "optimizer": self._optimizer,
+        }
+        with self._cockpit(self._number, info=info):
+            loss.backward(create_graph=self._cockpit.create_graph(self._number))
+        self._number += 1
+        return loss
+
+    def step(self, loss: Any, batch: Any) -> None:
+        """Do nothing: the backward pass was seen."""
+
+    def close(self) -> None:
+        """Do nothing: it has no end."""
+
+
+def cockpit_works(name: str) -> bool:
+    """Say whether Cockpit is installed and takes the model."""
+    if any(importlib.util.find_spec(module) is None for module in ("cockpit", "backpack")):
+        print(f"{COCKPIT}: not installed", file=sys.stderr)
+        return False
+    try:
+        train(name, 2, lambda model, optimizer: Economy(model, optimizer, 1))
+    except Exception as err:
+        print(f"{COCKPIT}: cannot take the {name}: {type(err).__name__}: {err}", file=sys.stderr)
+        return False
+    return True
+
+
 def train(name: str, steps: int, made: Callable[[Any, Any], Any] | None) -> tuple[float, Any]:
     """Give the seconds of a loop, and what watched it."""
     import torch
@@ -98,14 +169,21 @@ def train(name: str, steps: int, made: Callable[[Any, Any], Any] | None) -> tupl
 
     model, pairs = problem(name)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    for text in ("Full backward hook is firing", "Extension saving to grad_batch"):  # of BackPACK
+        warnings.filterwarnings("ignore", message=text)
     now = harness.clock(1)
     started = now()
     watch = None if made is None else made(model, optimizer)
+    backward = getattr(watch, "backward", None)
     for number in range(steps):
         x, y = pairs[number % BATCHES]
         optimizer.zero_grad()
-        loss = cross_entropy(model(x), y)
-        loss.backward()
+        outputs = model(x)
+        if backward is None:
+            loss = cross_entropy(outputs, y)
+            loss.backward()
+        else:
+            loss = backward(outputs, y)
         optimizer.step()
         if watch is not None:
             watch.step(loss, (x, y))
@@ -114,22 +192,26 @@ def train(name: str, steps: int, made: Callable[[Any, Any], Any] | None) -> tupl
     return now() - started, watch
 
 
-def makers(every: int | None = None) -> dict[str, Callable[[Any, Any], Any] | None]:
+def makers(cockpit: bool, every: int | None = None) -> dict[str, Callable[[Any, Any], Any] | None]:
     import fitwell
 
+    rival = {
+        COCKPIT: lambda model, optimizer: Economy(model, optimizer, every or COCKPIT_EVERY),
+    }
     return {
         harness.OURS: lambda model, optimizer: fitwell.watch(model, optimizer, every=every),
         WITHOUT: None,
         HISTOGRAMS: lambda model, optimizer: Histograms(model),
+        **(rival if cockpit else {}),
     }
 
 
-def peaks(name: str, steps: int) -> dict[str, int]:
+def peaks(name: str, steps: int, cockpit: bool) -> dict[str, int]:
     """Give the most bytes of tensors alive at once in a loop, for each contestant."""
     from fitwell.train._memory import LiveBytes
 
     found = {}
-    for contestant, made in makers(every=5).items():
+    for contestant, made in makers(cockpit, every=5).items():
         live = LiveBytes()
         with live:
             train(name, steps, made)
@@ -159,7 +241,8 @@ def main() -> None:
                 kept.append(watch.record())
             return seconds
 
-        made_by = makers()
+        cockpit = cockpit_works(name)
+        made_by = makers(cockpit)
         chosen = harness.chosen(list(made_by), options.only)
         for made in made_by.values():
             train(name, 20, made)  # warm up
@@ -168,7 +251,7 @@ def main() -> None:
             rounds,
             progress=lambda text, name=name: print(name, text, end="\r", file=sys.stderr),
         )
-        memory = peaks(name, 12)
+        memory = peaks(name, 12, cockpit)
         costs = [record["cost"]["share"] for record in watches]
         looks = [len(record["looks"]["step"]) for record in watches]
         print(f"\n{name}, {steps} steps\n{harness.table(comparison, steps)}")

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .verbs._export import export as export
     from .verbs._open_run import open_run as open_run
     from .verbs._predict import predict as predict
+    from .verbs._probe import probe as probe
     from .verbs._report import report as report
     from .verbs._resume import resume as resume
     from .verbs._several import Group as Group
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from .verbs._several import crossval as crossval
     from .verbs._several import ensemble as ensemble
     from .verbs._submission import check_submission as check_submission
+    from .verbs._surface import surface as surface
     from .verbs._sweep import sweep as sweep
     from .verbs._train import train as train
 
@@ -67,8 +69,10 @@ _VERBS = {
     "export": "fitwell.verbs._export",
     "open_run": "fitwell.verbs._open_run",
     "predict": "fitwell.verbs._predict",
+    "probe": "fitwell.verbs._probe",
     "report": "fitwell.verbs._report",
     "resume": "fitwell.verbs._resume",
+    "surface": "fitwell.verbs._surface",
     "sweep": "fitwell.verbs._sweep",
     "train": "fitwell.verbs._train",
 }
@@ -94,8 +98,10 @@ __all__ = [
     "export",
     "open_run",
     "predict",
+    "probe",
     "report",
     "resume",
+    "surface",
     "sweep",
     "train",
     "watch",

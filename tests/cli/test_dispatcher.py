@@ -238,3 +238,8 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     finally:
         os.close(write)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_a_message_names_options_as_they_are_typed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "digits", "--batch-size", "0", "--quiet"]) == 2
+    assert capsys.readouterr().err == "fitwell train: `--batch-size` must be at least 1; got 0.\n"

@@ -12,7 +12,8 @@ from torch import nn
 
 from fitwell.core.errors import TrainingError, UsageError
 from fitwell.data import Batches, Examples, Schema
-from fitwell.doctor import fit_power_law, learning_curve, state_digest
+from fitwell.doctor import Twin, fit_power_law, learning_curve, state_digest
+from fitwell.doctor._twins._twin import Build
 from fitwell.train import Member, Supervised
 
 SIZES = (50, 100, 200, 400, 800)
@@ -87,25 +88,31 @@ def squared(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     return (outputs.flatten() - targets).square().mean()
 
 
-def build(examples: Examples, seed: int, lr: float = 0.05) -> Member:
-    torch.manual_seed(seed)
-    model = nn.Linear(12, 1)
-    return Member(
-        model=model,
-        objective=Supervised(squared),
-        optimizer=torch.optim.SGD(model.parameters(), lr=lr),
-        train=Batches(examples, 16, shuffle=True, seed=seed),
-        valid=Batches(VALID, 400),
-        epochs=max(1, 1200 // len(examples)),
-        seed=seed,
-    )
+def build_with(train: Examples, lr: float = 0.05) -> Build:
+    def build(twin: Twin, seed: int) -> Member:
+        torch.manual_seed(seed)
+        model = nn.Linear(12, 1)
+        examples = twin.examples(train)
+        return Member(
+            model=model,
+            objective=Supervised(squared),
+            optimizer=torch.optim.SGD(model.parameters(), lr=lr),
+            train=Batches(examples, 16, shuffle=True, seed=seed),
+            valid=Batches(VALID, 400),
+            epochs=max(1, 1200 // len(examples)),
+            seed=seed,
+        )
+
+    return build
 
 
 def test_tune_06_more_data_help_a_model_that_has_too_few() -> None:
+    build = build_with(linear_data(40, 0, 0.3))
     before = state_digest()
-    found = learning_curve(build, linear_data(40, 0, 0.3), shares=(0.3, 0.6, 1.0), seeds=2, stack=1)
+    found = learning_curve(build, shares=(0.3, 0.6, 1.0), seeds=2)
     assert state_digest() == before
     assert found.ahead == 80
+    assert found.law.sizes == (12, 12, 24, 24, 40, 40)
     assert len(found.law.losses) == 6
     assert found.value < found.control
     assert found.found is not False
@@ -117,36 +124,65 @@ def test_tune_06_more_data_help_a_model_that_has_too_few() -> None:
     assert found.figure().axes[0].get_xscale() == "log"
 
 
+def test_parts_of_a_seed_lie_within_each_other_and_differ_between_seeds() -> None:
+    data = linear_data(40, 0, 0.3)
+    plain = build_with(data)
+    given: dict[tuple[int, int], set[float]] = {}
+
+    def build(twin: Twin, seed: int) -> Member:
+        member = plain(twin, seed)
+        examples = member.train.examples  # type: ignore[attr-defined]
+        given[seed, len(examples)] = set(examples.targets.tolist())
+        return member
+
+    seen: list[int] = []
+    learning_curve(build, shares=(0.3, 0.6, 1.0), seeds=2, seed=5, watch=lambda p: seen.append(0))
+    assert sorted(given) == [(5, 12), (5, 24), (5, 40), (6, 12), (6, 24), (6, 40)]
+    for seed in (5, 6):
+        assert given[seed, 12] < given[seed, 24] < given[seed, 40]
+    assert given[5, 12] != given[6, 12]
+    assert seen
+
+
 def test_a_model_that_cannot_use_more_data_is_not_promised_any_gain() -> None:
-    def blind(examples: Examples, seed: int) -> Member:
-        member = build(examples, seed, lr=0.0)
+    plain = build_with(linear_data(60, 0, 0.3), lr=0.0)
+
+    def blind(twin: Twin, seed: int) -> Member:
+        member = plain(twin, seed)
         with torch.no_grad():
             for p in member.model.parameters():
                 p.zero_()
         return member
 
-    found = learning_curve(blind, linear_data(60, 0, 0.3), shares=(0.3, 0.6, 1.0), seeds=2, stack=1)
+    found = learning_curve(blind, shares=(0.3, 0.6, 1.0), seeds=2)
     assert found.found is False
     assert "hardly help" in found.conclusion
 
 
 def test_wrong_arguments() -> None:
     data = linear_data(20, 0, 0.3)
+    build = build_with(data)
     with pytest.raises(UsageError, match="at least three parts"):
-        learning_curve(build, data, shares=(0.5, 1.0))
+        learning_curve(build, shares=(0.5, 1.0))
     with pytest.raises(UsageError, match="`ahead` must be above 1"):
-        learning_curve(build, data, ahead=1.0)
+        learning_curve(build, ahead=1.0)
     with pytest.raises(UsageError, match="four trainings and three sizes"):
         fit_power_law([1, 2, 3], [3, 2, 1])
     with pytest.raises(UsageError, match="must be finite"):
         fit_power_law([1, 2, 3, 4], [3, 2, 1, float("nan")])
     with pytest.raises(TrainingError, match="every training must end with a finite loss"):
-        learning_curve(lambda e, s: build(e, s, lr=1e9), data, seeds=1, stack=1)
+        learning_curve(build_with(data, lr=1e9), seeds=1)
 
-    def unmeasured(examples: Examples, seed: int) -> Member:
-        member = build(examples, seed)
+    def unmeasured(twin: Twin, seed: int) -> Member:
+        member = build(twin, seed)
         member.valid = None
         return member
 
     with pytest.raises(UsageError, match="`build` must set `valid`"):
-        learning_curve(unmeasured, data, seeds=1, stack=1)
+        learning_curve(unmeasured, seeds=1)
+
+    def stubborn(twin: Twin, seed: int) -> Member:
+        return build(Twin(), seed)
+
+    with pytest.raises(UsageError, match=r"must ask the twin for its examples"):
+        learning_curve(stubborn, seeds=1)

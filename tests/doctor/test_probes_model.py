@@ -23,7 +23,7 @@ from fitwell.doctor import (
     sanity_step,
     state_digest,
 )
-from fitwell.doctor._probes._measure import best_constant
+from fitwell.doctor._measure import best_constant
 from fitwell.optim import AdamW, Lookahead
 
 from ..train.problems import examples

@@ -9,120 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch import nn
 
 from fitwell.core.errors import TrainingError, UsageError
-from fitwell.data import Batches, Noise
 from fitwell.doctor import sandbox, state_digest
-from fitwell.optim import SAM, SGD, AdamW, Lookahead
+from fitwell.optim import SAM, SGD
 
-from ..train.problems import examples, network
-
-Parts = tuple[Any, ...]
-
-
-class Tied(nn.Module):
-    """Two layers with one weight, and a hidden state that keeps its history."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.second = nn.Linear(8, 8), nn.Linear(8, 8)
-        self.second.weight = self.first.weight
-        self.last: Tensor | None = None
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.last = self.second(self.first(x).relu())
-        return self.last[:, :3]
-
-
-def batches() -> Batches:
-    return Batches(examples(), 25, shuffle=True, seed=5, augment=Noise(std=0.1))
-
-
-def loader(generator: torch.Generator | None) -> DataLoader[Any]:
-    data = examples()
-    assert isinstance(data.inputs, Tensor)
-    assert data.targets is not None
-    return DataLoader(
-        TensorDataset(data.inputs, data.targets), 25, shuffle=True, generator=generator
-    )
-
-
-def train(parts: Parts, *, every: int = 1, precision: torch.dtype | None = None) -> None:
-    """Go through the batches once, with noise of all three generators."""
-    model, optimizers, schedule, source = parts
-    for number, (inputs, targets) in enumerate(source, start=1):
-        noise = random.random() + float(np.random.rand()) + torch.rand(())
-        with torch.autocast("cpu", dtype=precision or torch.bfloat16, enabled=bool(precision)):
-            loss = F.cross_entropy(model(inputs + 0.01 * noise), targets) / every
-        loss.backward()
-        if number % every == 0:
-            for optimizer in optimizers:
-                optimizer.step()
-                optimizer.zero_grad()
-            if schedule is not None:
-                schedule.step()
-
-
-def plain() -> Parts:
-    model = network(dropout=0.3)
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    return model, [optimizer], None, batches()
-
-
-def scheduled() -> Parts:
-    model = network(dropout=0.3)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    schedule = torch.optim.lr_scheduler.StepLR(optimizer, 3)
-    return model, [optimizer], schedule, loader(torch.Generator().manual_seed(1))
-
-
-def two_optimizers() -> Parts:
-    model = network(dropout=0.3)
-    first = AdamW(model[0].parameters(), lr=0.01)
-    return model, [first, SGD(model[4].parameters(), lr=0.1, momentum=0.9)], None, loader(None)
-
-
-def tied() -> Parts:
-    model = Tied()
-    wrapped = Lookahead(AdamW(model.parameters(), lr=0.01), k=2)
-    return model, [wrapped], None, batches()
-
-
-def compiled() -> Parts:
-    model, optimizers, schedule, source = plain()
-    return torch.compile(model, backend="eager"), optimizers, schedule, source
-
-
-PROGRAMS: dict[str, tuple[Callable[[], Parts], dict[str, Any]]] = {
-    "plain": (plain, {}),
-    "accumulation": (plain, {"every": 3}),
-    "bf16": (plain, {"precision": torch.bfloat16}),
-    "scheduled": (scheduled, {}),
-    "two optimizers": (two_optimizers, {}),
-    "tied and wrapped": (tied, {}),
-}
-
-
-def numbers(parts: Parts) -> list[Tensor]:
-    model, optimizers, _, source = parts
-    found = [tensor.clone() for tensor in model.state_dict().values()]
-    found += [p.grad.clone() for p in model.parameters() if p.grad is not None]
-    for optimizer in optimizers:
-        for values in optimizer.state.values():
-            found += [v.clone() for v in values.values() if isinstance(v, Tensor)]
-    noise = [torch.rand(2), torch.tensor(np.random.rand(2)), torch.tensor(random.random())]
-    return found + noise + [batch[0] for batch in source]
-
-
-def seeded() -> None:
-    torch.manual_seed(2)
-    np.random.seed(2)
-    random.seed(2)
+from ..train.problems import network
+from .programs import PROGRAMS, batches, compiled, numbers, plain, seeded, train
 
 
 @pytest.mark.parametrize("name", PROGRAMS)

@@ -154,6 +154,69 @@ def test_functions_shared_layers_and_dicts_are_seen() -> None:
     gap = ((batch.mean(dim=1) - model.norm.running_mean).abs() / spread).mean().item()
     assert norm["mean_gap"][0] == pytest.approx(gap, rel=1e-4)
     assert norm["examples"] == [8.0]
+    assert norm["input_std"][0] == pytest.approx(batch.std(correction=0).item(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (nn.LayerNorm(6), (6,)),
+        (nn.RMSNorm(6), (6,)),
+        (nn.GroupNorm(2, 6), (6,)),
+        (nn.InstanceNorm1d(2), (2, 3)),
+    ],
+)
+def test_what_every_normalization_is_given_is_seen(
+    layer: nn.Module, shape: tuple[int, ...]
+) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 6), nn.Unflatten(1, shape), layer, nn.Flatten())
+    x, _ = next(batches())
+    given = model[1](model[0](x)).detach()
+    optimizer = sgd(model)
+    with Watch(model, optimizer) as watch:
+        loss = model(x).square().mean()
+        loss.backward()
+        optimizer.step()
+        watch.step(loss)
+    seen = watch.record()["normalization"]["2"]
+    assert seen["input_std"][0] == pytest.approx(given.std(correction=0).item(), rel=1e-5)
+    assert "mean_gap" not in seen
+
+
+class Wasteful(torch.optim.SGD):
+    """Takes the gradients for its own use, as some optimizers do."""
+
+    def step(self, closure: Any = None) -> Any:
+        found = super().step(closure)
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.grad.mul_(0)
+        return found
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_gradients_are_those_that_are_stepped_with(closed: bool) -> None:
+    """An optimizer may write into them while it steps."""
+    model = network()
+    optimizer = Wasteful(model.parameters(), lr=0.1)
+    expected: list[float] = []
+    with Watch(model, optimizer) as watch:
+        x, y = next(batches())
+
+        def gradients() -> Tensor:
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(x), y)
+            loss.backward()
+            expected.append(flat([p.grad for p in model.parameters()]).norm().item())  # type: ignore[misc]
+            return loss
+
+        loss = optimizer.step(gradients) if closed else gradients()
+        if not closed:
+            optimizer.step()
+        watch.step(loss)
+    assert expected[0] > 0.1
+    assert watch.record()["looks"]["gradient_norm"] == [pytest.approx(expected[0])]
 
 
 def test_inputs_outputs_and_labels_equal_those_by_hand() -> None:

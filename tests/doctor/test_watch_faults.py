@@ -336,23 +336,3 @@ def test_d06_constant_inputs() -> None:
     record = watched(plain(), 4, batches=same).record()
     assert record["inputs"]["constant"] == [1.0, 1.0]
     assert record["outputs"]["spread"][0] == pytest.approx(0, abs=1e-6)
-
-
-def test_tune_31_a_flat_loss_that_bounces_between_walls_is_no_critical_point() -> None:
-    """A planted ravine at the rate at which gradient descent jumps from wall to wall."""
-    weights = nn.Parameter(torch.tensor([1.0, 1.0]))
-    model = nn.Module()
-    model.weights = weights
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.02)
-    with Watch(model, optimizer, every=2) as watch:
-        for _ in range(20):
-            optimizer.zero_grad()
-            loss = 0.5 * (100 * weights[0] ** 2 + 1e-3 * weights[1] ** 2)
-            loss.backward()
-            optimizer.step()
-            watch.step(loss)
-    record, summary = watch.record(), watch.summary()
-    assert max(record["loss"]["loss"]) - min(record["loss"]["loss"]) < 1e-3
-    assert min(record["looks"]["gradient_norm"]) > 99  # far from the 1e-3 of a critical point
-    assert summary["gradient_cosine"] == pytest.approx(-1, abs=1e-6)
-    assert summary["update_cosine"] == pytest.approx(-1, abs=1e-6)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 import torch
 
@@ -105,3 +107,33 @@ def test_a_watch_holds_its_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0 < cost["share"] <= 0.01
     assert watch.record()["looks"]["step"][:2] == [1, 1 + NEAREST]
     assert cost["seconds_per_look"] < 1e-4
+
+
+@pytest.mark.parametrize(("step", "own"), [(300e-6, 1.5e-6), (300e-6, 4e-6), (2e-3, 3e-6)])
+def test_fast_steps_keep_the_budget(step: float, own: float) -> None:
+    """A small network: looks of 5 ms are 17 of its steps, and calls cost their own share."""
+    sampler = Sampler(0.01, None)
+    looks = run(sampler, 200_000, step, 5e-3, own=own)
+    calls = own / step
+    assert sampler.share <= max(0.01, calls + 0.0025) + 1e-4
+    assert 5e-3 * len(looks) / (200_000 * step) >= 0.0024  # and something is seen
+
+
+def test_what_is_kept_is_bounded() -> None:
+    """A hundred thousand steps weigh no more than ten thousand, but for a few looks."""
+    model = network()
+    optimizer = sgd(model)
+    sizes = []
+    with Watch(model, optimizer, every=5000) as watch:
+        x = torch.ones(4, 6)
+        for step in range(100_000):
+            if watch._look is not None:
+                model(x).sum().backward()
+                optimizer.step()
+            watch.step(1.0)
+            if step in (9_999, 99_999):
+                record = watch.record()
+                sizes.append(len(pickle.dumps((record["loss"], watch.notes))))
+    assert sizes[1] < 1.5 * sizes[0]
+    assert len(record["loss"]["loss"]) <= watch._losses.capacity
+    assert len(record["looks"]["step"]) == 20

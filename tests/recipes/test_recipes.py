@@ -22,6 +22,7 @@ SHAPES = {"digits": (8, 8), "mnist": (28, 28), "fashion_mnist": (28, 28), "cifar
 
 OWN_WAY = (
     "covid_hw1",
+    "deep_or_fat",
     "depth_width",
     "finetune",
     "frequency_filters",

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from fitwell.core.errors import RunError, UsageError
+from fitwell.core.significance import mcnemar, signed_rank
 from fitwell.report import compare_runs, render_comparison
-from fitwell.report._significance import mcnemar, rmse_difference, signed_rank
+from fitwell.report._significance import rmse_difference
 
 from .page_checks import check_page
 from .run_factory import make_killed_run, make_regression_run, make_run, write

@@ -11,7 +11,7 @@ import pytest
 from fitwell.core.errors import RunError
 from fitwell.core.groups import find_groups, is_group, member_folders, read_group
 from fitwell.report import render_group
-from fitwell.report._group_figures import Standing, standings
+from fitwell.report._groups._figures import Standing, standings
 
 from .page_checks import problems, read_page
 from .run_factory import make_regression_run, make_run, write

@@ -10,9 +10,14 @@ import pytest
 
 from fitwell.core.errors import RunError
 from fitwell.report import render_sweep
+from fitwell.report._groups._sweep_figures import (
+    SettingAxis,
+    all_settings,
+    along_setting,
+    rung_scores,
+)
+from fitwell.report._groups._sweep_page import _short_names
 from fitwell.report._records import read_records
-from fitwell.report._sweep_figures import SettingAxis, all_settings, along_setting, rung_scores
-from fitwell.report._sweep_page import _short_names
 
 from .page_checks import problems, read_page
 from .run_factory import make_run, write

@@ -19,6 +19,7 @@ from fitwell.train import (
     Checkpoints,
     CheckpointWriter,
     EarlyStopping,
+    Retention,
     Trainer,
     load_into,
     load_weights,
@@ -173,3 +174,14 @@ def test_pt_22_weights_that_do_not_fit_are_listed(tmp_path: Path) -> None:
 def test_missing_weights_are_named(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"none\.safetensors: the file is missing"):
         load_weights(tmp_path / "none.safetensors")
+
+
+def test_checkpoints_that_stay_are_written_at_their_steps(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path / "c", Retention(every=3))
+    best = EarlyStopping("loss")
+    writer = CheckpointWriter(checkpoints, 1e9, best)
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    trainer = Trainer(model, objective(), optimizer, observers=[best, writer])
+    trainer.fit(Batches(examples(100), 25), Batches(examples(50), 50), epochs=2)
+    assert [entry.step for entry in checkpoints.entries()] == [3, 6, 8]

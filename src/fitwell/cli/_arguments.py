@@ -262,7 +262,9 @@ def _field(card: Card, parameter: inspect.Parameter, kind: Any) -> tuple[str, An
     hint = f"(default: {shown})"
     if default is parameter.empty:
         hint = "(required)"
-    elif default is None or isinstance(default, bool) or shown == "":
+    elif default is True:
+        hint = "(default: yes)"  # the flag says no
+    elif default is None or default is False or shown == "":
         hint = ""
     flag = kind is bool and isinstance(default, bool)
     marked: Any = Annotated[

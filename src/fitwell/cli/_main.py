@@ -10,6 +10,7 @@ import contextlib
 import difflib
 import gc
 import importlib
+import inspect
 import io
 import json
 import os
@@ -226,6 +227,18 @@ def _complain(verb: str, error: BaseException, *, as_json: bool, debug: bool = F
     return code
 
 
+def _as_typed(words: str, text: str) -> str:
+    """Write arguments of two words, such as `split_by`, as the options that they are typed as."""
+    for verb in TABLE:
+        module, _, target = verb.target.partition(":")
+        if verb.words == words and module in sys.modules:
+            function = getattr(sys.modules[module], target)
+            for name, parameter in inspect.signature(function).parameters.items():
+                if "_" in name and parameter.kind is parameter.KEYWORD_ONLY:
+                    text = text.replace(f"`{name}`", f"`--{name.replace('_', '-')}`")
+    return text
+
+
 def _message(verb: str, error: BaseException) -> tuple[str, int]:
     text = " ".join(str(error).split())
     if isinstance(error, KeyboardInterrupt):
@@ -233,6 +246,7 @@ def _message(verb: str, error: BaseException) -> tuple[str, int]:
     if isinstance(error, FitwellError):
         for owner in (f"fitwell {verb}: ", f"{verb}: ", f"{verb.replace('-', '_')}: "):
             text = text.removeprefix(owner)
+        text = _as_typed(verb, text)
         misuse = isinstance(error, (UsageError, UnknownName, DataError))
         return text, MISUSE if misuse else FAILED
     if isinstance(error, MemoryError):

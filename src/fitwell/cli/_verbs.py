@@ -53,6 +53,11 @@ TABLE: tuple[Verb, ...] = (
         ("ui", "_ui:ui", "show the runs of a folder in the browser, live"),
     ),
     *_verbs(
+        "Look inside a run",
+        ("probe", "_probe:probe", "ask by an experiment what is wrong with a model or its data"),
+        ("surface", "_surface:surface", "draw the loss around a run, on its way, or between runs"),
+    ),
+    *_verbs(
         "Data",
         ("data list", "_data:list_data", "list the built-in data sets"),
         ("data show", "_data:show_data", "show counts, shapes, classes and licence of a data set"),

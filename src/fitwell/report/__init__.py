@@ -13,7 +13,9 @@ from ._figures import bars as bars
 from ._figures import curves as curves
 from ._figures import histogram as histogram
 from ._figures import scatter as scatter
-from ._group_page import render_group as render_group
+from ._groups import BELIEVED as BELIEVED
+from ._groups import render_group as render_group
+from ._groups import render_sweep as render_sweep
 from ._model_figures import ReliabilityBin as ReliabilityBin
 from ._model_figures import heatmap as heatmap
 from ._model_figures import quantiles as quantiles
@@ -22,5 +24,4 @@ from ._page import render_report as render_report
 from ._paired import Paired as Paired
 from ._paired import pair_answers as pair_answers
 from ._rate_range import rate_range as rate_range
-from ._sweep_page import BELIEVED as BELIEVED
-from ._sweep_page import render_sweep as render_sweep
+from ._surface_page import render_surface as render_surface

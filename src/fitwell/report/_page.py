@@ -10,6 +10,7 @@ from typing import Any, Final
 from ..core.groups import remedy
 from ._data_section import data_section
 from ._errors import classification
+from ._instruments import probe_section, watch_section
 from ._numbers import count, duration, label, memory, metric_label, metric_text, plain, short
 from ._records import Records, mapping, number, numbers, read_records
 from ._residuals import residual_section
@@ -47,6 +48,8 @@ def render_report(run_folder: str | Path, /) -> str:
         curve_table=curve_table(records),
         classes=classification(records),
         regression=residual_section(records),
+        watched=watch_section(records),
+        probes=probe_section(records),
         metrics=metric_table(records),
         settings=settings_table(records),
         data=data_section(records),

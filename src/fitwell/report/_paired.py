@@ -8,15 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, final
 
+from ..core.significance import holm, mcnemar, signed_rank
 from ._numbers import count, metric_label, p_text, percent, short
 from ._records import Records, mapping
-from ._significance import (
-    accuracy_difference,
-    holm,
-    mcnemar,
-    rmse_difference,
-    signed_rank,
-)
+from ._significance import accuracy_difference, rmse_difference
 
 _CHANCE: Final = 0.05
 _PARTS: Final = (("test", "test"), ("valid", "validation"))

@@ -10,11 +10,11 @@ from typing import Any, final
 
 from ..core.intervals import wilson_interval
 from ..core.runs import LOWER_IS_BETTER
+from ..core.significance import rmse_interval
 from ._figures import Line, curves
 from ._numbers import count, metric_label, metric_text, percent, short
 from ._rate_range import rate_range
 from ._records import Part, Records, mapping, number, numbers, sequence
-from ._significance import rmse_interval
 from ._templates import figure
 
 _CURVE_ROWS = 200

@@ -30,6 +30,29 @@ class History:
     stopped: str | None = None
 
 
+def epoch_record(
+    training: Any, *, loss: float, valid: Mapping[str, float], seconds: float, examples: int
+) -> dict[str, Any]:
+    """Give the record of an epoch.
+
+    Args:
+        training: Its epoch, its step and its optimizer, with the rate of the last step.
+        loss: Mean over the examples.
+        valid: What was measured.
+        seconds: Time of the steps.
+        examples: How many were trained on.
+    """
+    return {
+        "epoch": training.epoch,
+        "step": training.step,
+        "lr": training.optimizer.param_groups[0]["lr"],
+        "train": {"loss": loss},
+        "valid": valid,
+        "seconds": seconds,
+        "examples_per_second": examples / max(seconds, 1e-9),
+    }
+
+
 @final
 class EpochLosses:
     """The losses of the steps of an epoch, kept on the device until somebody looks at them."""

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 Precision = Literal["float32", "bf16", "fp16"]
@@ -48,6 +48,17 @@ def take_step(optimizer: Optimizer, again: Callable[[], Any]) -> None:
 def _anew(optimizer: Optimizer, again: Callable[[], Any]) -> Any:
     optimizer.zero_grad()
     return again()
+
+
+def clip_norm(optimizer: Optimizer, most: float) -> Tensor:
+    """Make all gradients of an optimizer together at most so long; give how long they were.
+
+    Args:
+        optimizer: With the gradients of the parameters in place.
+        most: The largest norm.
+    """
+    trained = [p for group in optimizer.param_groups for p in group["params"]]
+    return nn.utils.clip_grad_norm_(trained, most)
 
 
 _ONE = torch.ones(())

@@ -17,11 +17,11 @@ from torch.optim import Optimizer
 from ..core.errors import TrainingError, UsageError
 from ..optim import Schedule, follow, frozen_statistics
 from ._explain import explain_errors
-from ._history import EpochLosses, History
+from ._history import EpochLosses, History, epoch_record
 from ._objective import Objective, batch_length, evaluate
 from ._observers import Observer
 from ._parts import check_batches, check_parts, check_steps
-from ._passes import Precision, autocast, backward, take_step
+from ._passes import Precision, autocast, backward, clip_norm, take_step
 from ._replicas import Replicas, lost_process
 from ._state import restore_state, state_of
 from ._weights import Average
@@ -301,8 +301,7 @@ class Trainer:
     def _clip(self) -> None:
         if self.grad_clip_norm is not None:
             self.scaler.unscale_(self.optimizer)
-            trained = [p for group in self.optimizer.param_groups for p in group["params"]]
-            self.grad_norm = nn.utils.clip_grad_norm_(trained, self.grad_clip_norm)
+            self.grad_norm = clip_norm(self.optimizer, self.grad_clip_norm)
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """Give the context that forward passes run in."""
@@ -331,16 +330,15 @@ class Trainer:
             self.average.after_epoch(self.model, self.step, self.total_steps)
             with self.autocast():
                 self.average.refresh(self.train_batches)
-        record: dict[str, Any] = {
-            "epoch": self.epoch,
-            "step": self.step,
-            "lr": self.optimizer.param_groups[0]["lr"],
-            "train": {"loss": self.losses.mean()},
-            "valid": {} if valid is None else self._measure(valid),
-            "seconds": self.losses.seconds,
-            "examples_per_second": self.losses.examples / max(self.losses.seconds, 1e-9),
-        }
-        self.losses = EpochLosses()
+        measured = {} if valid is None else self._measure(valid)
+        losses, self.losses = self.losses, EpochLosses()
+        record = epoch_record(
+            self,
+            loss=losses.mean(),
+            valid=measured,
+            seconds=losses.seconds,
+            examples=losses.examples,
+        )
         self.history.epochs.append(record)
         self._follow()
         self._notify("on_epoch")

@@ -21,11 +21,11 @@ from ..core.text import aligned
 from ..data import Batches, Splits, augmentation
 from ..optim import SGD
 from ..report import Comparison, compare_runs
-from ..tasks import TASKS, ModelChoice, open_source, smoke
+from ..tasks import TASKS, ModelChoice
 from ..train import Run, Trainer, average_weights, freeze, load_into, update_batch_norm
 from ._checks import check_same_data
 from ._measure import measure
-from ._open_run import open_run
+from ._open_run import open_run, splits_again
 from ._session import pick_device
 
 _CHANCE = 0.05
@@ -227,18 +227,7 @@ def _rows(run: Run) -> dict[str, list[int]]:
 
 
 def _splits(run: Run, data: Any) -> Splits:
-    chosen = run.settings.loss
-    if chosen.source == "memory" and data is None:
-        raise UsageError(
-            f"{run.folder}: was trained on data in memory; give it again: average(..., data=...)."
-        )
-    if data is None:
-        source = open_source(chosen.source, chosen.path, chosen.reader)
-    elif chosen.path is not None and isinstance(data, (str, Path)):
-        source = open_source(chosen.source, data, chosen.reader)
-    else:
-        source = open_source(data, None, chosen.reader)
-    splits = smoke(source.splits) if chosen.smoke else source.splits
+    splits = splits_again(run, data, owner="average")
     check_same_data(run, splits)
     return splits
 

@@ -11,11 +11,11 @@ from typing import Any, final
 
 from ..core.errors import UsageError
 from ..data import Batches, Examples
-from ..tasks import ModelChoice, open_source, smoke
+from ..tasks import ModelChoice
 from ..train import Combine, Run, autocast
 from ..train import evaluate as measure
 from ._checks import check_same_data
-from ._open_run import open_run
+from ._open_run import open_run, splits_again
 from ._session import pick_device
 from ._several._group import Group, as_group, refuse_views
 from ._several._outputs import Together
@@ -189,13 +189,7 @@ def _is_same(one: Path, other: Path) -> bool:
 def _parts(run: Run, data: Any) -> dict[str, Examples]:
     chosen = run.settings.loss
     if data is None or (chosen.source == "memory" and not isinstance(data, (str, Path, Examples))):
-        if chosen.source == "memory" and data is None:
-            raise UsageError(
-                f"{run.folder}: was trained on data in memory; give it again: evaluate(run, data)."
-            )
-        source = open_source(chosen.source if data is None else data, chosen.path, chosen.reader)
-        splits = smoke(source.splits) if chosen.smoke else source.splits
-        splits = as_trained(run, splits)
+        splits = as_trained(run, splits_again(run, data, owner="evaluate"))
         check_same_data(run, splits)
         return splits.parts()
     examples = run.read(data)

@@ -1,12 +1,14 @@
-"""Open a run together with its task, so that it can be used."""
+"""Open a run together with its task, and read its data again."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import RunError
-from ..tasks import TASKS, ModelChoice
+from ..core.errors import RunError, UsageError
+from ..data import Splits
+from ..tasks import TASKS, ModelChoice, open_source, smoke
 from ..train import Run
 from ._own_model import resolve_model
 
@@ -32,3 +34,30 @@ def open_run(run: str | Path | Run, *, model: ModelChoice | None = None) -> Run:
     if model is not None:
         opened.own_model = resolve_model(model)[0]
     return opened  # type: ignore[no-any-return]
+
+
+def splits_again(
+    run: Run, data: Any = None, *, owner: str, progress: Callable[[int, int], None] | None = None
+) -> Splits:
+    """Read the data of a run again, as it was cut when the run was begun.
+
+    Args:
+        run: The run.
+        data: The data, if it was in memory or is somewhere else now.
+        owner: The verb, for messages.
+        progress: Told how many images are decoded, of how many.
+
+    Raises:
+        UsageError: The data was in memory and is not given.
+        DataError: The data is bad.
+    """
+    chosen = run.settings.loss
+    if chosen.source == "memory" and data is None:
+        raise UsageError(
+            f"{run.folder}: was trained on data in memory; give it again: {owner}(..., data=...)."
+        )
+    moved = chosen.path is not None and isinstance(data, (str, Path))
+    source = chosen.source if data is None or moved else data
+    path = data if moved else chosen.path if data is None else None
+    splits = open_source(source, path, chosen.reader, progress=progress).splits
+    return smoke(splits) if chosen.smoke else splits

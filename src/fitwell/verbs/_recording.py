@@ -18,12 +18,13 @@ class Recording:
         log_every: Steps between losses in ``metrics.jsonl``.
         checkpoint_seconds: Least time between checkpoints.
         keep_best: How many of the best checkpoints stay.
-        keep_every: Checkpoints at multiples of this step stay; 0 for none.
+        keep_every: At multiples of this step a checkpoint is written and stays; 0 for none.
         max_bytes: Bytes that all checkpoints may take.
         tensorboard: Whether TensorBoard events are written.
         csv: Whether the metrics are written as CSV too.
         wandb: Project of Weights & Biases that follows the run.
         mlflow: Experiment of MLflow that follows the run.
+        watch: Whether gradients, updates, activations and times are watched.
         copy_to: Folder that the run is copied to while it trains.
         copy_seconds: Time between looks for something new to copy.
     """
@@ -37,6 +38,7 @@ class Recording:
     csv: bool = False
     wandb: str | None = None
     mlflow: str | None = None
+    watch: bool = False
     copy_to: str | None = None
     copy_seconds: float = 60.0
 
@@ -86,4 +88,8 @@ class Recording:
             found.append(WeightsAndBiases(self.wandb, folder=run.folder, **shown))
         if self.mlflow is not None:
             found.append(MLflow(self.mlflow, **shown))
+        if self.watch:
+            from ..doctor import WatchLog
+
+            found.append(WatchLog(run.folder))
         return found

@@ -11,10 +11,10 @@ from typing import Any
 from ..core.errors import UsageError
 from ..core.groups import group_of, remedy
 from ..data import DecodingProgress
-from ..tasks import TASKS, ModelChoice, open_source, smoke
-from ..train import LossSettings, Run, World, joined
+from ..tasks import TASKS, ModelChoice
+from ..train import Run, World, joined
 from ._checks import check_same_data
-from ._open_run import open_run
+from ._open_run import open_run, splits_again
 from ._session import Session, pick_device
 from ._workers import launch, must_launch
 
@@ -80,14 +80,8 @@ def _resume(opened: Run, given: Mapping[str, Any], world: World) -> Run:
             f"{opened.folder}: must go on with as many processes as it began with,"
             f" {settings.optimization.workers}; got {world.size}. Leave torchrun out."
         )
-    if settings.loss.source == "memory" and data is None:
-        raise UsageError(
-            f"{opened.folder}: was trained on data in memory; give it again: resume(run, data=...)."
-        )
-    where = _where(settings.loss, data)
     told = None if given["quiet"] or not world.leads else DecodingProgress()
-    source = world.after_leader(lambda: open_source(*where, settings.loss.reader, progress=told))
-    splits = smoke(source.splits) if settings.loss.smoke else source.splits
+    splits = world.after_leader(lambda: splits_again(opened, data, owner="resume", progress=told))
     check_same_data(opened, splits)
     if settings.model.own and opened.own_model is None:
         opened.model()  # raises with the remedy
@@ -143,12 +137,3 @@ def _launched(opened: Run, given: Mapping[str, Any], workers: int) -> Run:
     words += [f"--{name}" for name in ("quiet",) if given[name]]
     launch(words, workers, opened.folder)
     return open_run(opened.folder)
-
-
-def _where(chosen: LossSettings, data: Any) -> tuple[Any, Any]:
-    """Give the source and the path to read again; data given by path is read as it was."""
-    if data is None:
-        return chosen.source, chosen.path
-    if chosen.path is not None and isinstance(data, (str, Path)):
-        return chosen.source, data
-    return data, None

@@ -89,6 +89,7 @@ def train(  # one parameter per option of the command line, on purpose in one pl
     csv: bool = False,
     wandb: str | None = None,
     mlflow: str | None = None,
+    watch: bool = False,
     copy_to: str | None = None,
     copy_seconds: float = 60.0,
     predict: str | None = None,
@@ -173,12 +174,14 @@ def train(  # one parameter per option of the command line, on purpose in one pl
         log_every: Steps between losses in metrics.jsonl.
         checkpoint_seconds: Least time between checkpoints; 0 saves after every step.
         keep_best: How many of the best checkpoints stay.
-        keep_every: Keep checkpoints at multiples of this step; 0 for none.
+        keep_every: Write and keep a checkpoint at multiples of this step; 0 for none.
         max_bytes: Bytes that all checkpoints together may take.
         tensorboard: Write TensorBoard events too.
         csv: Write metrics.csv too, a row per epoch.
         wandb: Project of Weights & Biases that follows the run.
         mlflow: Experiment of MLflow that follows the run.
+        watch: Watch gradients, updates, activations and times, at about a hundredth of the time;
+            kept in watch.json, and shown in the report.
         copy_to: Folder on another disk where a copy of the run is kept up to date.
         copy_seconds: Time between looks for something new to copy.
         predict: Data to answer for once the run is finished, into predictions.csv.
@@ -203,7 +206,7 @@ def train(  # one parameter per option of the command line, on purpose in one pl
             average, precision, channels_last, compile, recompute, speed, device, workers, seed
         Run: run, like, resume, smoke, plan, probe_seconds, session_hours, log_every,
             checkpoint_seconds, keep_best, keep_every, max_bytes, tensorboard, csv, wandb, mlflow,
-            copy_to, copy_seconds, predict, sample, report, quiet
+            watch, copy_to, copy_seconds, predict, sample, report, quiet
     """
     given, started = dict(locals()), time.perf_counter()
     if plan and (workers or 1) > 1:

@@ -6,6 +6,8 @@ one liberty; at three liberties it has escaped, at one it has not.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ._points import Table, group_at, may_play, opponent, place, take_back
 
 _NODES = 1000
@@ -41,13 +43,7 @@ class Ladders:
             color: Of the hunter.
             ko: Cell that must not be played now.
         """
-        self.nodes = 0
-        before = self.cells.copy()
-        try:
-            return self._catches(cell, prey, color, ko, 0)
-        except _Undecided:
-            self.cells = before
-            return False
+        return self._decided(self._catches, cell, prey, color, ko)
 
     def escapes(self, cell: int, prey: int, color: int, ko: int) -> bool:
         """Say whether a move of the prey gets it out of a ladder; False if it is undecided.
@@ -58,10 +54,14 @@ class Ladders:
             color: Of the prey.
             ko: Cell that must not be played now.
         """
+        return self._decided(self._flees, cell, prey, color, ko)
+
+    def _decided(self, search: Callable[..., bool], *about: int) -> bool:
+        """Search from a full count; False, and the board as it was, if that does not suffice."""
         self.nodes = 0
         before = self.cells.copy()
         try:
-            return self._flees(cell, prey, color, ko, 0)
+            return search(*about, 0)
         except _Undecided:
             self.cells = before
             return False

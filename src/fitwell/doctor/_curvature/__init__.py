@@ -12,8 +12,10 @@ from ._lanczos import extreme_eigenvalues as extreme_eigenvalues
 from ._operator import Curvature as Curvature
 from ._pictures import LossLine as LossLine
 from ._pictures import LossPlane as LossPlane
+from ._pictures import PlaneMark as PlaneMark
+from ._plane_of import plane_through as plane_through
+from ._plane_of import trajectory_plane as trajectory_plane
 from ._surface import interpolation as interpolation
 from ._surface import loss_line as loss_line
 from ._surface import loss_plane as loss_plane
 from ._surface import random_direction as random_direction
-from ._surface import trajectory_plane as trajectory_plane

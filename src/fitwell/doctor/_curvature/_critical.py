@@ -182,6 +182,11 @@ class CriticalPoint:
             return "minimum"
         return "saddle" if self.largest[0] > self._flat else "maximum"
 
+    @property
+    def found(self) -> bool:
+        """Whether it is stuck where second derivatives say more than first ones."""
+        return self.verdict in ("saddle", "plateau", "maximum")
+
     def to_dict(self) -> dict[str, Any]:
         """Give everything but weights and spectrum as plain data."""
         return {

@@ -14,6 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from ...core.errors import TrainingError, UsageError
 from ...train import batch_length
 from ...train._state import random_state, restore_random
+from .._sandbox import sandbox
 
 Loss = Callable[[Any, Any], Tensor]
 Mode = Literal["eval", "train"]
@@ -42,8 +43,9 @@ class LossOver:
         if mode not in ("eval", "train"):
             raise UsageError(f"{owner}: `mode` must be 'eval' or 'train'; got {mode!r}.")
         self.owner = owner
-        self.model: nn.Module = getattr(model, "_orig_mod", model)  # compiled: no second gradients
-        self.loss = loss
+        with sandbox(model, loss) as (copied, criterion):
+            self.model: nn.Module = copied  # not compiled: there would be no second gradients
+            self.loss: Loss = criterion
         self.mode = mode
         self.seed = seed
         named = dict(self.model.named_parameters())
@@ -87,15 +89,16 @@ class LossOver:
 
     def values(self, points: Iterable[Weights]) -> list[float]:
         """Give the mean loss over all batches at each point, infinite and NaN where it is."""
-        found = []
         with self.quiet(), torch.no_grad():
-            for weights in points:
-                total = 0.0
-                for place, share in enumerate(self.shares):
-                    outputs = self.outputs(place, weights)
-                    total += float(self.loss(outputs, self.batches[place][1])) * share
-                found.append(total)
-        return found
+            return [self.value(weights) for weights in points]
+
+    def value(self, weights: Weights) -> float:
+        """Give the mean loss over all batches; call it inside of `quiet`."""
+        total = 0.0
+        for place, share in enumerate(self.shares):
+            outputs = self.outputs(place, weights)
+            total += float(self.loss(outputs, self.batches[place][1])) * share
+        return total
 
     @contextmanager
     def quiet(self) -> Iterator[None]:
@@ -129,18 +132,14 @@ def _set_modes(modes: list[tuple[nn.Module, bool]]) -> None:
 
 
 def _read(owner: str, batches: Iterable[Any]) -> list[Any]:
-    """Read all batches once, and put the generators and the position of a loader back."""
+    """Read all batches once, and leave the generators and the position of a loader."""
     if isinstance(batches, tuple) and len(batches) == 2 and isinstance(batches[1], Tensor):
         return [batches]
-    state_dict = getattr(batches, "state_dict", None)
-    position = state_dict() if state_dict else None
-    random = random_state()
-    try:
+    if isinstance(batches, (list, tuple)):
         found = list(batches)
-    finally:
-        restore_random(random)
-        if position is not None:
-            batches.load_state_dict(position)  # type: ignore[attr-defined]
+    else:
+        with sandbox(batches) as (source,):
+            found = list(source)
     if not found:
         raise UsageError(f"{owner}: `batches` must give at least one; got none.")
     return found

@@ -12,8 +12,9 @@ import numpy as np
 from torch import nn
 
 from ...core.errors import UsageError
+from .._result import Interval, ProbeResult, draw_rows
+from .._sandbox import undisturbed
 from ._classifiers import Classifier, auc, auc_interval, cross_fitted, fold_places
-from ._result import Interval, ProbeResult, draw_rows
 from ._rows import Data, Floats, Ints, Rows, drawn, inputs_and_targets, rows_of
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class AdversarialValidation(ProbeResult):
         axes.axvline(0.5, color="gray", linewidth=0.8, linestyle=":")
 
 
+@undisturbed
 def adversarial_validation(
     train: Data,
     other: Data,

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from ...core.errors import UsageError
 from ...core.intervals import wilson_interval
-from ._result import ProbeResult, draw_rows, percent
+from .._result import ProbeResult, draw_rows, percent
+from .._sandbox import undisturbed
 from ._rows import Data, Floats, Ints, drawn, fields, inputs_and_targets, taken
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class Duplicates(ProbeResult):
         axes.set_xlim(left=0)
 
 
+@undisturbed
 def duplicates(
     train: Data,
     valid: Data,

@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core.errors import UsageError
+from .._result import Interval, ProbeResult, draw_rows, percent
+from .._sandbox import undisturbed
 from ._classifiers import Classifier, cross_fitted, fold_places
 from ._labels import codes, labelled
-from ._result import Interval, ProbeResult, draw_rows, percent
 from ._rows import Data, Floats, Ints, inputs_and_targets
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ class LabelNoise(ProbeResult):
         axes.set_xlim(left=0)
 
 
+@undisturbed
 def label_noise(
     data: Data,
     *,

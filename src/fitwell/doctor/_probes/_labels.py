@@ -15,8 +15,9 @@ import numpy as np
 from ...core.errors import UsageError
 from ...core.intervals import wilson_interval
 from ...data import Examples
+from .._result import ProbeResult, draw_rows, percent
+from .._sandbox import undisturbed
 from ._classifiers import Classifier, cross_fitted, fold_places
-from ._result import ProbeResult, draw_rows, percent
 from ._rows import Data, Ints, Rows, drawn, inputs_and_targets, rows_of
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class LabelPermutation(ProbeResult):
         draw_rows(axes, rows, "accuracy on unseen rows")
 
 
+@undisturbed
 def label_permutation(
     data: Data,
     *,

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from ...core.errors import UsageError
-from ._measure import Loss, Pairs, mean_interval, pairs_of, part_losses
-from ._result import ProbeResult, draw_rows
-from ._sandbox import sandbox
+from .._measure import Loss, Pairs, mean_interval, pairs_of, part_losses
+from .._result import ProbeResult, draw_rows
+from .._sandbox import sandbox
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 from ...core.errors import UsageError
 from ...core.intervals import wilson_interval
 from ...train._passes import take_step
-from ._measure import (
+from .._measure import (
     Loss,
     Pairs,
     best_constant,
@@ -27,8 +27,8 @@ from ._measure import (
     part_losses,
     without_noise,
 )
-from ._result import Interval, ProbeResult, draw_rows
-from ._sandbox import sandbox
+from .._result import Interval, ProbeResult, draw_rows
+from .._sandbox import sandbox
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ...train._passes import take_step
-from ._measure import Loss, Pairs, pairs_of
-from ._result import ProbeResult
-from ._sandbox import sandbox
+from .._measure import Loss, Pairs, pairs_of
+from .._result import ProbeResult
+from .._sandbox import sandbox
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -24,6 +24,13 @@ WEIGHTED = (
     nn.RNNBase,
     nn.RNNCellBase,
 )
+NORMALIZING = (
+    nn.modules.batchnorm._BatchNorm,
+    nn.modules.instancenorm._InstanceNorm,
+    nn.LayerNorm,
+    nn.GroupNorm,
+    nn.RMSNorm,
+)
 _CHANNELS = (nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm, nn.GroupNorm)
 _KINDS: tuple[tuple[tuple[type[nn.Module], ...], str], ...] = (
     ((nn.ReLU, nn.ReLU6), "relu"),
@@ -149,21 +156,23 @@ def output_statistics(tensor: Tensor, kind: str | None) -> dict[str, Tensor]:
     return found
 
 
-def normalization_statistics(
-    layer: nn.modules.batchnorm._BatchNorm, inputs: Tensor
-) -> dict[str, Tensor | float]:
-    """Compare the statistics of a batch with the running ones, which have taken it in already.
+def normalization_statistics(layer: nn.Module, inputs: Tensor) -> dict[str, Tensor | float]:
+    """Describe what a layer normalizes, and compare a batch with running statistics if it has them.
+
+    These have taken the batch in already.
 
     Args:
-        layer: With running statistics.
+        layer: Of any kind of normalization.
         inputs: What it normalized.
     """
-    if layer.running_mean is None or layer.running_var is None or inputs.ndim < 2:
-        return {"examples": float(len(inputs))}
-    variance, mean = torch.var_mean(inputs.detach().float().movedim(1, 0).flatten(1), dim=1)
-    spread = (layer.running_var + layer.eps).sqrt()
-    return {
-        "examples": float(len(inputs)),
-        "mean_gap": ((mean - layer.running_mean).abs() / spread).mean(),
-        "variance_ratio": (variance / (layer.running_var + layer.eps)).mean(),
-    }
+    spread = torch.std(part_of(inputs), correction=0)
+    found: dict[str, Tensor | float] = {"examples": float(len(inputs)), "input_std": spread}
+    mean, variance = (getattr(layer, f"running_{name}", None) for name in ("mean", "var"))
+    if mean is None or variance is None or inputs.ndim < 2:
+        return found
+    channels = inputs.detach().float().movedim(1, 0).flatten(1)
+    of_batch, center = torch.var_mean(channels, dim=1)
+    variance = variance + layer.eps
+    found["mean_gap"] = ((center - mean).abs() / variance.sqrt()).mean()
+    found["variance_ratio"] = (of_batch / variance).mean()
+    return found

@@ -40,6 +40,8 @@ def draw(record: Mapping[str, Any]) -> Figure:
     _lines(axes[1, 0], steps, looks, names)
     axes[1, 0].set_ylim(-1.05, 1.05)
     _finish(axes[1, 0], "cosine of successive ones", "step")
+    for part in (*axes[0], axes[1, 0]):
+        part.set_xlim(0, max(record["steps"], 1) * 1.03)
     _depth(axes[1, 1], record["modules"])
     _times(axes[1, 2], record["seconds"])
     return figure
@@ -63,7 +65,7 @@ def _lines(axes: Axes, steps: list[int], columns: Mapping[str, Any], names: dict
 def _finish(axes: Axes, title: str, x_label: str, *, log: bool = False) -> None:
     axes.set_title(title, fontsize=10, loc="left")
     axes.set_xlabel(x_label, fontsize=9)
-    axes.tick_params(labelsize=8)
+    axes.tick_params(which="both", labelsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     values: list[Any] = [v for line in axes.lines for v in line.get_ydata()]  # type: ignore[union-attr]
     if log and any(value > 0 for value in values):
@@ -72,6 +74,8 @@ def _finish(axes: Axes, title: str, x_label: str, *, log: bool = False) -> None:
 
 def _depth(axes: Axes, modules: Mapping[str, Any]) -> None:
     """Draw the spread of the outputs of each layer in the order they ran, first and last look."""
+    from matplotlib.ticker import MaxNLocator
+
     names = [name for name in modules if known(modules[name].get("std"))][:_LAYERS]
     for pick, label in ((0, "first look"), (-1, "last look")):
         spreads = [known(modules[name]["std"])[pick] for name in names]
@@ -79,6 +83,7 @@ def _depth(axes: Axes, modules: Mapping[str, Any]) -> None:
             axes.plot(range(1, len(spreads) + 1), spreads, marker=".", linewidth=1, label=label)
     if names:
         axes.legend(frameon=False, fontsize=8)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _finish(axes, "spread of outputs by depth", "layer, in the order they run", log=True)
 
 

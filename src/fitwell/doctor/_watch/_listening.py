@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, final
 
 from torch import Tensor
@@ -14,22 +15,23 @@ if TYPE_CHECKING:
 
 @final
 class Listening:
-    """Stands before a trainer's objective while it fits, and remembers the batch of a step.
+    """Stands before a trainer's objective while it fits, and tells each loss that trains.
 
     Args:
         trainer: Whose objective it is.
+        hear: Gets the loss and its batch, before the backward pass.
     """
 
-    def __init__(self, trainer: Trainer) -> None:
+    def __init__(self, trainer: Trainer, hear: Callable[[Tensor, Any], None]) -> None:
         self._trainer = trainer
-        self._objective = trainer.objective
-        self._losses: list[tuple[Tensor, Any]] = []
+        self._objective: Any = trainer.objective
+        self._hear = hear
         trainer.objective = self
 
     def __call__(self, model: Any, batch: Any) -> Any:
         loss, logged = self._objective(model, batch)
         if loss.requires_grad:
-            self._losses.append((loss, batch))
+            self._hear(loss, batch)
         return loss, logged
 
     def __getattr__(self, name: str) -> Any:
@@ -37,7 +39,34 @@ class Listening:
             raise AttributeError(name)
         return getattr(self._objective, name)
 
-    def heard(self) -> tuple[Tensor | None, Any, Tensor | None]:
+    def stop(self) -> None:
+        """Put the objective back, also from between others that listen."""
+        outer: Any = self._trainer.objective
+        if outer is self:
+            self._trainer.objective = self._objective
+        while isinstance(outer, Listening) and outer is not self:
+            if outer._objective is self:
+                outer._objective = self._objective
+            outer = outer._objective
+
+
+@final
+class Heard:
+    """The losses of a step, and its last batch."""
+
+    def __init__(self) -> None:
+        self._losses: list[tuple[Tensor, Any]] = []
+
+    def add(self, loss: Tensor, batch: Any) -> None:
+        """Take in the loss of a part of a step.
+
+        Args:
+            loss: With its graph.
+            batch: What it is of.
+        """
+        self._losses.append((loss, batch))
+
+    def taken(self) -> tuple[Tensor | None, Any, Tensor | None]:
         """Give the mean loss of the step, and the last of its batches with the loss of that one."""
         heard, self._losses = self._losses, []
         if not heard:
@@ -48,8 +77,3 @@ class Listening:
         counts = [batch_length(batch) for _, batch in heard]
         terms = [loss.detach() * count for (loss, _), count in zip(heard, counts, strict=True)]
         return sum(terms[1:], terms[0]) / sum(counts), batch, last
-
-    def stop(self) -> None:
-        """Put the objective back."""
-        if self._trainer.objective is self:
-            self._trainer.objective = self._objective

@@ -179,7 +179,7 @@ class Look:
         else:
             self._activation(label, kind, tensor)
             self._nodes.append(tensor.grad_fn)
-        if isinstance(layer, nn.modules.batchnorm._BatchNorm) and given is not None:
+        if isinstance(layer, act.NORMALIZING) and given is not None:
             self.put("normalization", label, act.normalization_statistics(layer, given))
         if isinstance(layer, act.WEIGHTED):
             self._last = layer
@@ -219,13 +219,11 @@ class Look:
 
     def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         self._mark("step")
-        closure = args[0] if args else kwargs.get("closure")
-        if closure is None:  # with one, gradients come while the step is taken
+        if _closure(args, kwargs) is None:  # with one, gradients come while the step is taken
             self._take(optimizer)
 
     def _after_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
-        closure = args[0] if args else kwargs.get("closure")
-        if closure is not None:
+        if _closure(args, kwargs) is not None:
             self._take(optimizer)
         self.optimizer_steps += 1
         self._mark("step_end")
@@ -329,6 +327,11 @@ class Look:
             if first in marks and last in marks and marks[last] >= marks[first]:
                 self.put("seconds", "", {name: marks[last] - marks[first]})
         self.put("seconds", "", {"all": marks["end"] - began})
+
+
+def _closure(args: Any, kwargs: Any) -> Any:
+    """Give the closure of a step; hooks get the optimizer itself as its first argument."""
+    return args[1] if len(args) > 1 else kwargs.get("closure")
 
 
 def operations(loss: Tensor, most: int = 8) -> list[str]:

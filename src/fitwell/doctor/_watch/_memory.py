@@ -7,6 +7,7 @@ from typing import Any, final
 
 from torch import Tensor, nn
 
+from .._sandbox import uncompiled
 from ._batches import Labels
 
 
@@ -39,7 +40,7 @@ class Memory:
         self.active: dict[str, Tensor] = {}  # units that were ever active, by module
         self.operations: dict[str, list[str]] = {}
         self.in_eval: dict[str, int] = {}  # looks at which a module was in evaluation mode
-        self.inner: nn.Module = getattr(model, "_orig_mod", model)  # of a compiled model
+        self.inner: nn.Module = uncompiled(model)
         layers = {n: m for n, m in self.inner.named_modules() if not _has_children(m)}
         compiled = compiled or self.inner is not model
         self.leaves = {} if compiled else layers  # hooks would have it compiled again

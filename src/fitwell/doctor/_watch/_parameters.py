@@ -222,7 +222,24 @@ def noise_scale(
     """
     if not small or not large or not large_size > small_size > 0:
         return None
-    few, many = sum(small) / len(small), sum(large) / len(large)
-    signal = (large_size * many - small_size * few) / (large_size - small_size)
-    noise = (few - many) / (1 / small_size - 1 / large_size)
+    noise, signal = noise_and_signal(small, large, small_size, large_size)
     return max(noise, 0.0) / signal if signal > 0 else None
+
+
+def noise_and_signal(
+    small: Sequence[float], large: Sequence[float], small_size: float, large_size: float
+) -> tuple[float, float]:
+    """Give the trace of the covariance of single gradients and the squared norm of their mean.
+
+    Both without bias, and therefore below 0 at times.
+
+    Args:
+        small: Squared norms over `small_size` examples.
+        large: Squared norms over `large_size` examples, of the same steps.
+        small_size: Examples.
+        large_size: Examples, more than `small_size`.
+    """
+    few, many = sum(small) / len(small), sum(large) / len(large)
+    noise = (few - many) / (1 / small_size - 1 / large_size)
+    signal = (large_size * many - small_size * few) / (large_size - small_size)
+    return noise, signal

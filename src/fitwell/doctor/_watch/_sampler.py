@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import Final, final
 
 NEAREST = 10
 """Steps between looks at least, where the budget alone decides."""
+
+_COUNTING: Final = 8
+"""Part of the budget that ordinary calls may take is one over this."""
+
+_MOST_RESTS: Final = 15
+
+_BRIEF: Final = 0.3
+"""Time of a call at a step that is not counted, over that of an ordinary one."""
 
 
 @final
@@ -31,22 +39,36 @@ class Sampler:
         self._credit = 0.0
         self._since: int | None = None
 
-    def passed(self, training: float, own: float) -> None:
-        """Take in a step.
+    def passed(self, training: float, own: float, steps: int = 1) -> None:
+        """Take in some steps.
 
         Args:
             training: Seconds from the end of the last call to the beginning of this one, without
                 what hooks took.
             own: Seconds that an ordinary call takes.
+            steps: How many.
         """
+        own *= 1 + (steps - 1) * _BRIEF
         self.training += training
         self.spent += own
         earned = self.budget * training
-        self._credit += max(earned - own, earned / 4)  # calls alone never use up everything
-        if self.cost is not None:
-            self._credit = min(self._credit, self.cost)
+        left = earned - own
+        self._credit += left if left > earned / 4 else earned / 4  # calls never use up everything
+        if self.cost is not None and self._credit > self.cost:
+            self._credit = self.cost
         if self._since is not None:
-            self._since += 1
+            self._since += steps
+
+    def rest(self, step: float, own: float) -> int:
+        """Give how many steps may go by that are not counted one by one, as counting costs too.
+
+        Args:
+            step: Seconds that a step of the training takes.
+            own: Seconds that an ordinary call takes.
+        """
+        if self.every is not None or not step > 0:
+            return 0
+        return min(_MOST_RESTS, int(_COUNTING * own / (self.budget * step)))
 
     def looked(self, cost: float) -> None:
         """Pay for a look.

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ...core.errors import UsageError
 from ._batches import input_statistics, split_batch
-from ._listening import Listening
+from ._listening import Heard, Listening
 from ._look import Look, operations
 from ._looks import Looks
 from ._losses import Losses
@@ -20,6 +20,7 @@ from ._memory import Memory
 from ._parameters import ownership, products
 from ._reading import record_of, summary_of
 from ._sampler import Sampler
+from ._stall import Stall, stall_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -90,10 +91,12 @@ class Watch:
         self._look: Look | None = None
         self._pair: Look | None = None
         self._listening: Listening | None = None
+        self._heard = Heard()
         self._clock = _CLOCK
         self._left = self._clock()
         self._own = 0.0  # seconds of an ordinary call
         self._spent = 0.0  # on the look at hand
+        self._rests = self._rested = 0  # steps that are not counted one by one
         if model is not None:
             self.bind(model, optimizer)
 
@@ -138,13 +141,23 @@ class Watch:
             batch: What the step was taken on; nothing of it is kept. A pair of inputs and targets
                 tells the targets where no loss module does.
         """
-        self._take(loss, batch, loss)
+        self._hear(loss, batch, loss)
+
+    def _hear(self, loss: Tensor | float | None, batch: Any, source: Any) -> None:
+        """Take in a step; between looks most of them in as little time as it takes."""
+        if self._rested < self._rests and self._losses.put_aside(loss):
+            self._rested += 1
+            self.steps += 1
+        else:
+            self._take(loss, batch, source)
 
     def _take(self, loss: Tensor | float | None, batch: Any, source: Any) -> None:
         """Take in a step, with the tensor whose graph tells what the loss is made of."""
         entered = self._clock()
         look = self._look
-        self._sampler.passed(entered - self._left - (look.hooks.seconds if look else 0), self._own)
+        steps, self._rests, self._rested = self._rested + 1, 0, 0
+        passed = entered - self._left - (look.hooks.seconds if look else 0)
+        self._sampler.passed(passed, self._own, steps)
         if self._memory is None:
             raise UsageError(
                 "watch: `model` must be known before the first step. Give it, or bind."
@@ -162,7 +175,9 @@ class Watch:
             self._arm(full=True)
         self._left = left = self._clock()
         if look is None and self._look is None:
-            self._own = min(left - entered, 2 * self._own + 1e-6)  # a busy machine is not our cost
+            own, most = left - entered, 2 * self._own + 1e-6
+            self._own = own if own < most else most  # a busy machine is not our cost
+            self._rests = self._sampler.rest(passed / steps, self._own)
             return
         self._spent += left - entered + (look.hooks.seconds if look else 0)
         if self._look is None or (look is not None and self._look.full):
@@ -211,6 +226,9 @@ class Watch:
             if look.full:
                 if isinstance(source, Tensor) and source.grad_fn is not None:
                     look.memory.operations["loss"] = operations(source)
+                rate = _rate(self._optimizers)
+                if rate is not None:
+                    look.put("look", "", {"lr": rate})
                 self._pair = look
                 self._arm(full=False)
                 return
@@ -232,9 +250,6 @@ class Watch:
             if found is not None:
                 first.put("look", "", {f"{name}_{field}": v for field, v in found.items()})
         first.values.update({k: v for k, v in second.values.items() if k[0] == "seconds"})
-        rate = _rate(self._optimizers)
-        if rate is not None:
-            first.put("look", "", {"lr": rate})
         self._looks.add(self.steps - 1, first.values)
         if not first.sight.whole:
             self._note("updates and directions are those of evenly spaced entries of the weights")
@@ -277,6 +292,31 @@ class Watch:
         """Give the headline of each number in the record."""
         return summary_of(self.record())
 
+    def stuck(self, *, share: float = 0.5, margin: float = 0.02) -> Stall:
+        """Say whether the training is stuck, and whether that is at a critical point at all.
+
+        When the loss does not fall any more. A flat loss is not a small gradient: it may jump from
+        wall to wall of a valley, where a lower rate helps and where a look at the curvature
+        (`critical_point`) would mislead.
+
+        Args:
+            share: Of the steps so far, that are judged; they should have five looks at least.
+            margin: A fall by less than this, over the range of all losses or their size, is none.
+
+        Raises:
+            UsageError: A share is out of range.
+
+        Source: mccandlish2018empirical.
+        Checked against: a planted ravine, minimum, plateau and noise floor; the cosine of noisy
+            steps in a valley in closed form.
+        """
+        if not (0 < share <= 1 and margin > 0):
+            raise UsageError(
+                "watch: `share` must lie in (0, 1] and `margin` above 0; got"
+                f" {share} and {margin}. Leave them out for the second half and 2 %."
+            )
+        return stall_of(self.record(), share, margin)
+
     def figure(self) -> Figure:
         """Draw the record: loss, gradients, updates, directions, layers and time."""
         from ._figure import draw
@@ -294,7 +334,8 @@ class Watch:
         compiled = hasattr(trainer._forward, "_orig_mod")
         if compiled or self.model is None or self._look is None:
             self.bind(trainer.model, trainer.optimizer, compiled=compiled)
-        self._listening = Listening(trainer)
+        self._heard = Heard()
+        self._listening = Listening(trainer, self._heard.add)
 
     def on_step(self, trainer: Trainer) -> None:
         """Take in a step of a trainer.
@@ -303,8 +344,7 @@ class Watch:
             trainer: After a step.
         """
         if self._listening is not None:
-            loss, batch, source = self._listening.heard()
-            self._take(loss, batch, source)
+            self._hear(*self._heard.taken())
 
     def on_epoch(self, trainer: Trainer) -> None:
         """Leave the time of measuring out of the time of steps.

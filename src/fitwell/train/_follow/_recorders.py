@@ -58,8 +58,10 @@ class MetricsLog:
 class CheckpointWriter:
     """Save the training every few seconds, in the middle of an epoch if need be, and at its end.
 
+    Also at the steps whose checkpoints are to stay.
+
     Args:
-        checkpoints: Where to.
+        checkpoints: Where to, and at which steps they stay.
         every_seconds: Least time between two checkpoints; 0 saves after every step.
         best: Whose best weights go with each checkpoint.
     """
@@ -76,9 +78,8 @@ class CheckpointWriter:
         Args:
             trainer: After a step.
         """
-        due = time.monotonic() - self._last >= self._every
         middle = trainer.within_epoch and trainer.step < trainer.total_steps
-        if due and middle and hasattr(trainer.train_batches, "state_dict"):
+        if self._due(trainer) and middle and hasattr(trainer.train_batches, "state_dict"):
             self._save(trainer)
 
     def on_epoch(self, trainer: Trainer) -> None:
@@ -87,8 +88,14 @@ class CheckpointWriter:
         Args:
             trainer: At the end of an epoch.
         """
-        if time.monotonic() - self._last >= self._every:
+        if self._due(trainer):
             self._save(trainer)
+
+    def _due(self, trainer: Trainer) -> bool:
+        stays = self._checkpoints.retention.every
+        if stays and trainer.step % stays == 0:
+            return True
+        return time.monotonic() - self._last >= self._every
 
     def on_fit_end(self, trainer: Trainer) -> None:
         """Save the end, unless training broke off where nothing can go on from.

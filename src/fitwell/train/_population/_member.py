@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from ...core.errors import UsageError
 from ...optim import Schedule, follow
-from .._history import History
+from .._history import History, epoch_record
 from .._objective import Objective, evaluate
 from .._observers import Observer
 from .._parts import check_batches, check_parts, check_steps
@@ -159,16 +159,15 @@ class Member:
         first = self.step - len(losses)
         self.history.losses += losses
         total = math.fsum(loss * count for loss, count in zip(losses, counts, strict=True))
+        examples = sum(counts)
         self.history.epochs.append(
-            {
-                "epoch": self.epoch,
-                "step": self.step,
-                "lr": self.optimizer.param_groups[0]["lr"],
-                "train": {"loss": total / max(sum(counts), 1)},
-                "valid": valid,
-                "seconds": seconds,
-                "examples_per_second": sum(counts) / max(seconds, 1e-9),
-            }
+            epoch_record(
+                self,
+                loss=total / max(examples, 1),
+                valid=valid,
+                seconds=seconds,
+                examples=examples,
+            )
         )
         self.history.seconds += seconds
         for number, loss in enumerate(losses, start=first + 1):

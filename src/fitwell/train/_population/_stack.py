@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ...optim import frozen_statistics
 from .._objective import Measured, WeightedMean, batch_length
-from .._passes import autocast, backward, take_step
+from .._passes import autocast, backward, clip_norm, take_step
 from ._convolutions import Conv
 from ._feed import Feed, Joined
 from ._fold import own_noise
@@ -94,8 +94,7 @@ class Alone:
     def _clip(self) -> None:
         (member,) = self.members
         if member.grad_clip_norm is not None:
-            trained = [p for group in member.optimizer.param_groups for p in group["params"]]
-            nn.utils.clip_grad_norm_(trained, member.grad_clip_norm)
+            clip_norm(member.optimizer, member.grad_clip_norm)
 
     def _again(self, batch: Any) -> Tensor:
         """Leave the gradients of a step where the optimizer has moved the weights for a look."""

@@ -140,7 +140,7 @@ def copied(members: Sequence[Member]) -> list[Member]:
         model, optimizer = copy.deepcopy((member.model, member.optimizer))
         twin = copy.copy(member)
         twin.model, twin.optimizer = model, optimizer
-        twin.noise = torch.Generator()
+        twin.noise = torch.Generator(member.noise.device)
         twin.noise.set_state(member.noise.get_state())
         made.append(twin)
     return made

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,14 +10,24 @@ from typing import Any, Final, Literal, final
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ...core.errors import UsageError
 from ...core.files import finite
-from ...core.intervals import wilson_interval
 from ...core.text import aligned
 from ...data import Examples, OnBadRow, Splits
+from ...doctor._baselines._models import (
+    NAMES,
+    Floats,
+    Metric,
+    fitted,
+    flat_features,
+    score_interval,
+    score_of,
+    simple_model,
+)
+from ...nn import TableEncoder
 from ...report import Paired, pair_answers
-from ...report._significance import rmse_interval
 from ...tasks import SupervisedTask
 from ...train import Run
 from .._open_run import open_run
@@ -26,7 +35,6 @@ from .._train import Split
 from ._group import refuse_group
 from ._outputs import better, outputs_on, targets_of
 from ._pool import Pool, as_trained
-from ._simple_models import NAMES, Features, Floats, fitted, simple_model
 from ._spread import Spread
 from ._together import arguments, data_for
 
@@ -69,7 +77,7 @@ class BaselinesResult:
             without a test part, since the validation part chose that model.
     """
 
-    metric: Literal["accuracy", "rmse"]
+    metric: Metric
     rows: int
     of: int
     baselines: tuple[Baseline, ...]
@@ -243,20 +251,8 @@ class _Fewer:
         return examples.select(torch.from_numpy(np.sort(order)))
 
 
-def _metric(examples: Examples) -> Literal["accuracy", "rmse"]:
+def _metric(examples: Examples) -> Metric:
     return "accuracy" if examples.schema.target_kind == "class" else "rmse"
-
-
-def _score(answers: Floats, targets: Floats, metric: str) -> float:
-    if metric == "accuracy":
-        return float((answers == targets).mean())
-    return math.sqrt(float(np.square(answers - targets).mean()))
-
-
-def _interval(answers: Floats, targets: Floats, metric: str) -> tuple[float, float] | None:
-    if metric == "accuracy":
-        return wilson_interval(int((answers == targets).sum()), len(targets))
-    return rmse_interval((answers - targets).tolist()) if len(targets) > 1 else None
 
 
 def _fit(
@@ -265,10 +261,20 @@ def _fit(
     """Fit a model and let it answer; give it, its answers by part, the time, and if it ended."""
     model = simple_model(name, train.schema.target_kind, seed)
     started = time.perf_counter()
-    features = Features(task, train)
-    settled = fitted(model, features(train), targets_of(train).numpy())
-    answers = {part: model.predict(features(examples)) for part, examples in parts.items()}
+    encoder = None
+    if task.name == "table":
+        encoder = TableEncoder(**task.fit_scaling(train.schema, train)["inputs"])
+    settled = fitted(model, _features(train, encoder), targets_of(train).numpy())
+    answers = {part: model.predict(_features(some, encoder)) for part, some in parts.items()}
     return model, answers, time.perf_counter() - started, settled
+
+
+def _features(examples: Examples, encoder: TableEncoder | None) -> Floats:
+    if not isinstance(examples.inputs, Tensor):
+        raise UsageError(
+            "baselines: `source` must fit in memory; this one is read from disk. Use a part of it."
+        )
+    return flat_features(examples.inputs, encoder)
 
 
 def _on_parts(
@@ -292,8 +298,8 @@ def _measured(
     return Baseline(
         name=name,
         model=model,
-        scores={part: _score(answers[part], truth[part], metric) for part in parts},
-        intervals={part: _interval(answers[part], truth[part], metric) for part in parts},
+        scores={part: score_of(answers[part], truth[part], metric) for part in parts},
+        intervals={part: score_interval(answers[part], truth[part], metric) for part in parts},
         seconds=seconds,
         settled=settled,
     )
@@ -306,7 +312,7 @@ def _over_folds(name: str, task: SupervisedTask, pool: Pool, folds: int, fewer: 
         train = fewer(pool.examples.select(torch.from_numpy(stays)))
         out = pool.examples.select(torch.from_numpy(held))
         model, answers, took, ended = _fit(name, task, train, fewer.seed, {"held": out})
-        scores.append(_score(answers["held"], targets_of(out).numpy(), metric))
+        scores.append(score_of(answers["held"], targets_of(out).numpy(), metric))
         seconds, settled = seconds + took, settled and ended
     ratio = sum(len(held) for _, held in plan) / sum(len(stays) for stays, _ in plan)
     found = Spread.of(metric, scores, ratio)

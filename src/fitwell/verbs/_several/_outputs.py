@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from ...core.errors import UsageError
 from ...core.intervals import wilson_interval
 from ...core.runs import LOWER_IS_BETTER
+from ...core.significance import rmse_interval
 from ...data import Batches, Examples, Schema
 from ...report import Paired, pair_answers
-from ...report._significance import rmse_interval
 from ...tasks import TASKS, SupervisedTask
 from ...train import Combine, Run, autocast, combine_outputs, outputs_of
 from ...train import evaluate as measure

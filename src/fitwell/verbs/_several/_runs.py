@@ -9,10 +9,10 @@ from typing import Any
 from ...core.errors import RunError, UsageError
 from ...core.groups import remedy
 from ...data import Examples, Schema, Splits
-from ...tasks import ModelChoice, Source, open_source, smoke
+from ...tasks import ModelChoice, Source
 from ...train import Run
 from .._checks import check_same_data
-from .._open_run import open_run
+from .._open_run import open_run, splits_again
 from ._pool import as_trained
 
 
@@ -86,10 +86,10 @@ def common_parts(
     """
     first, *others = runs.values()
     seen: dict[str, Splits] = {}
-    splits = _splits_of(first, data, seen)
+    splits = _splits_of(first, data, seen, owner)
     shared = not any("fold" in run.manifest for run in runs.values())
     for run in others:
-        mine = _splits_of(run, data, seen)
+        mine = _splits_of(run, data, seen, owner)
         if mine is splits:
             continue
         shared = False
@@ -110,23 +110,13 @@ def common_parts(
     return parts
 
 
-def _splits_of(run: Run, data: Any, seen: dict[str, Splits]) -> Splits:
+def _splits_of(run: Run, data: Any, seen: dict[str, Splits], owner: str) -> Splits:
     """Read the source of a run, each once, and check that it is what it was."""
     if isinstance(data, Source):
         return data.splits
     chosen = run.settings.loss
-    if chosen.source == "memory" and data is None:
-        raise UsageError(f"{run.folder}: was trained on data in memory; give it again with `data`.")
     key = repr((chosen.source, chosen.path, sorted(chosen.reader.items()), chosen.smoke))
     if key not in seen:
-        name, path = (chosen.source, chosen.path) if data is None else _elsewhere(run, data)
-        source = open_source(name, path, chosen.reader)
-        seen[key] = smoke(source.splits) if chosen.smoke else source.splits
+        seen[key] = splits_again(run, data, owner=owner)
     check_same_data(run, as_trained(run, seen[key]))
     return seen[key]
-
-
-def _elsewhere(run: Run, data: Any) -> tuple[Any, Any]:
-    chosen = run.settings.loss
-    moved = chosen.path is not None and isinstance(data, (str, Path))
-    return (chosen.source, data) if moved else (data, None)

@@ -12,14 +12,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, final
 
-import torch
-
 from ...core.errors import UsageError
 from ...data import Splits
 from ...tasks import Source
 from ...train import EarlyStopping, Member, Population, Run
 from .._measure import measure
-from .._prepare import begin, defaults, prepare, read_data
+from .._prepare import as_member, begin, defaults, prepare, read_data
 from .._session import Session
 from ._bar import Bar
 from ._scale import spread
@@ -206,26 +204,10 @@ class _Training:
     def __init__(self, session: Session) -> None:
         run, chosen = session.run, session.run.settings.optimization
         self.session, self.run = session, run
-        torch.manual_seed(chosen.seed)
-        model = session.build_model()
-        session.start(model)
         mode = run.manifest["best_mode"]
         self.best = EarlyStopping(run.settings.loss.metric, mode, chosen.patience)
         run.rewind(0)
-        trainer = session.trainer(model, chosen, (), None)
-        self.member = Member(
-            model=model,
-            objective=trainer.objective,
-            optimizer=trainer.optimizer,
-            train=session.batches(session.splits.train, chosen.batch_size, training=True),
-            valid=session.batches(session.splits.valid, max(chosen.batch_size, 256)),
-            epochs=chosen.epochs or 1,
-            schedule=trainer.schedule,
-            grad_clip_norm=chosen.grad_clip_norm,
-            precision=chosen.precision,
-            seed=torch.get_rng_state(),
-            observers=[_EpochLog(run), self.best],
-        )
+        self.member = as_member(session, [_EpochLog(run), self.best])
         run.update(status="running", error=None, machine=session.machine())
 
     def finish(self) -> None:

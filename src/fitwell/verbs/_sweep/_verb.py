@@ -94,7 +94,7 @@ def sweep(
         group: Folder of the sweep; a new one in runs/ if left out.
         resume: Go on with a sweep that was stopped, or add trials; what is trained stays, and what
             failed is tried again.
-        report: `False` or `--no-report` leaves out report.html.
+        report: Whether report.html is written at the end.
         quiet: Show no progress.
 
     Returns:

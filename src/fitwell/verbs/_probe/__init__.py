@@ -1,0 +1,3 @@
+"""`fitwell probe`: experiments on a run."""
+
+from ._verb import probe as probe

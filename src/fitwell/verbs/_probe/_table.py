@@ -1,0 +1,211 @@
+"""The table of probes: what to ask of a run, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Literal, final
+
+from ... import doctor
+from ...core.errors import UsageError
+from .._several._group import Group
+from ._subject import Subject
+
+Kind = Literal["model", "data", "twins", "sweep"]
+GROUPS: Final[dict[Kind, str]] = {
+    "model": "The model and its loss",
+    "data": "The data",
+    "twins": "Trainings again, with one thing changed",
+    "sweep": "A sweep",
+}
+
+
+_CURVED: Final = 512
+"""Examples for second derivatives, of which hundreds of products are taken."""
+
+
+@final
+@dataclass(frozen=True)
+class Probe:
+    """One line of the table.
+
+    Args:
+        kind: Heading it stands under; `twins` train again.
+        asks: The question that it answers, in a few words.
+        ask: Puts it to a run, or to a sweep.
+    """
+
+    kind: Kind
+    asks: str
+    ask: Callable[[Any], Any]
+
+
+def _first(probe: Callable[..., Any], **more: Any) -> Callable[[Subject], Any]:
+    """Ask a model with first weights about training batches."""
+
+    def ask(subject: Subject) -> Any:
+        return probe(subject.first(), subject.loss, subject.batches("train"), **more)
+
+    return ask
+
+
+def _trained(
+    probe: Callable[..., Any], *parts: str, most: int | None = None
+) -> Callable[[Subject], Any]:
+    """Ask the trained model about batches of one part or several."""
+
+    def ask(subject: Subject) -> Any:
+        batches = [subject.batches(part, most) for part in parts]
+        return probe(subject.trained(), subject.loss, *batches)
+
+    return ask
+
+
+def _with_optimizer(probe: Callable[..., Any]) -> Callable[[Subject], Any]:
+    """Ask a model with first weights and its optimizer about training batches."""
+
+    def ask(subject: Subject) -> Any:
+        model = subject.first()
+        return probe(model, subject.loss, subject.optimizer(model), subject.batches("train"))
+
+    return ask
+
+
+def _one_batch(subject: Subject) -> Any:
+    model = subject.first()
+    own = subject.optimizer(model)
+    batches = subject.batches("train")
+    return doctor.overfit_one_batch(model, subject.loss, batches, optimizer=own, seed=subject.seed)
+
+
+def _of_train(probe: Callable[..., Any], **more: Any) -> Callable[[Subject], Any]:
+    """Ask about the training part alone."""
+    return lambda subject: probe(subject.part("train"), **more)
+
+
+def _of_both(probe: Callable[..., Any], **more: Any) -> Callable[[Subject], Any]:
+    """Ask about the training part and what it is compared with."""
+    return lambda subject: probe(subject.part("train"), subject.other(), **more)
+
+
+def _duplicates(subject: Subject) -> Any:
+    parts = subject.splits
+    return doctor.duplicates(parts.train, subject.other(), parts.test)
+
+
+def _twins(probe: Callable[..., Any], seeds: int) -> Callable[[Subject], Any]:
+    """Train the run again, and twins of it."""
+
+    def ask(subject: Subject) -> Any:
+        return probe(
+            subject.build,
+            seeds=subject.seeds or seeds,
+            watch=subject.watch,
+            seed=subject.seed,
+        )
+
+    return ask
+
+
+def _simple_models(subject: Subject) -> Any:
+    train, valid = subject.part("train"), subject.part("valid")
+    return doctor.simple_models(train, valid, model=subject.trained(), seed=subject.seed)
+
+
+def _bound(subject: Subject) -> Any:
+    train, valid = subject.batches("train"), subject.batches("valid")
+    return doctor.generalization_bound(subject.trained(), train, valid)
+
+
+def _selection(group: Group) -> Any:
+    """Ask what the best of the members' validation scores is worth."""
+    runs = group.runs().values()
+    scores = [run.result.get("valid", {}).get("accuracy") for run in runs if run.result]
+    if not scores or None in scores:
+        raise UsageError(
+            f"{group.folder}: must be a sweep over classifiers with members that are finished, to"
+            " ask for its selection; got none with a validation accuracy."
+        )
+    (first, *_) = (run for run in runs if run.result)
+    return doctor.selection(scores, first.manifest["data"]["counts"]["valid"])
+
+
+def _table(*lines: tuple[str, Kind, str, Callable[..., Any]]) -> dict[str, Probe]:
+    return {name: Probe(kind, asks, ask) for name, kind, asks, ask in lines}
+
+
+PROBES: Final[dict[str, Probe]] = _table(
+    (
+        *("sanity_step", "model", "does one step move all parameters?"),
+        _with_optimizer(doctor.sanity_step),
+    ),
+    (
+        *("expected_initial_loss", "model", "does the loss begin where it should?"),
+        _first(doctor.expected_initial_loss),
+    ),
+    (
+        *("gradient_flow", "model", "do gradients vanish or explode on their way?"),
+        _first(doctor.gradient_flow),
+    ),
+    ("overfit_one_batch", "model", "can it learn 32 examples by heart?", _one_batch),
+    ("timing", "model", "does the training wait for its data?", _with_optimizer(doctor.timing)),
+    (
+        *("gradient_noise_scale", "model", "are batches larger than steps can use?"),
+        _trained(doctor.gradient_noise_scale, "train"),
+    ),
+    ("simple_models", "model", "is it better than simple models?", _simple_models),
+    (
+        *("modes", "model", "is evaluation mode worse than training mode?"),
+        _trained(doctor.modes, "train", "valid"),
+    ),
+    (
+        *("generalization_gap", "model", "is it worse on held-out examples?"),
+        _trained(doctor.generalization_gap, "train", "valid"),
+    ),
+    ("generalization_bound", "model", "what can theory promise?", _bound),
+    (
+        *("input_ablation", "model", "do outputs depend on the inputs?"),
+        _trained(doctor.input_ablation, "valid"),
+    ),
+    (
+        *("critical_point", "model", "minimum, saddle, plateau, or still moving?"),
+        _trained(doctor.critical_point, "train", most=_CURVED),
+    ),
+    (
+        *("sharpness", "model", "does the loss rise steeply around the weights?"),
+        _trained(doctor.sharpness, "train", most=_CURVED),
+    ),
+    (
+        *("adversarial_validation", "data", "can the parts be told apart?"),
+        _of_both(doctor.adversarial_validation),
+    ),
+    ("two_sample", "data", "are the parts drawn alike?", _of_both(doctor.two_sample)),
+    ("duplicates", "data", "are held-out rows in the training part?", _duplicates),
+    ("label_noise", "data", "how many labels are wrong?", _of_train(doctor.label_noise)),
+    (
+        *("label_permutation", "data", "do labels belong to their rows?"),
+        _of_train(doctor.label_permutation),
+    ),
+    ("label_order", "data", "are rows sorted by class?", _of_train(doctor.label_order)),
+    (
+        *("capacity", "twins", "is it too small, or too deep to be trained?"),
+        _twins(doctor.capacity, 3),
+    ),
+    (
+        *("signal_path", "twins", "does normalization or a way around layers help?"),
+        _twins(doctor.signal_path, 3),
+    ),
+    (
+        *("learning_rate", "twins", "is the rate too high or too low?"),
+        _twins(doctor.learning_rate, 3),
+    ),
+    ("batch_size", "twins", "are batches too large or too small?", _twins(doctor.batch_size, 3)),
+    (
+        *("regularization", "twins", "is there too much regularization, or too little?"),
+        _twins(doctor.regularization, 3),
+    ),
+    ("learning_curve", "twins", "would more data help?", _twins(doctor.learning_curve, 3)),
+    ("seed_spread", "twins", "how much does the seed change?", _twins(doctor.seed_spread, 8)),
+    ("selection", "sweep", "what is the best of many worth?", _selection),
+)
+"""By name, which is that of the function in `fitwell.doctor`; in the order to ask them in."""
