@@ -1,12 +1,12 @@
 """What watching costs: whole training loops with `fitwell.watch`, without, and with histograms.
 
 The same loop over an MLP, a CNN and a small transformer on a CPU, paired and interleaved. One rival
-keeps histograms of gradients and weights every 100 steps by a hook on each parameter, as loggers
-do. The other is Cockpit in its economy configuration every 256 steps, where it is installed and can
-take the model: it needs gradients of single examples, which BackPACK has for few layers. Cockpit
-1.0.2 asks pkg_resources for its version, which new releases of setuptools no longer have; a
-stand-in is given then. Memory is the peak of all tensors alive in a shorter loop, in which looks
-are close together.
+is made here: it keeps histograms of gradients and weights every 100 steps by a hook on each
+parameter. It is no library's. The other is Cockpit in its economy configuration every 256 steps,
+where it is installed and can take the model: it needs gradients of single examples, which BackPACK
+has for few layers. Cockpit 1.0.2 asks pkg_resources for its version, which new releases of
+setuptools no longer have; a stand-in is given then. Memory is the peak of all tensors alive in a
+shorter loop, in which looks are close together.
 
     python benchmarks/watch.py --rounds 10
 """
@@ -71,7 +71,7 @@ def problem(name: str) -> tuple[Any, list[tuple[Any, Any]]]:
 
 
 class Histograms:
-    """Keep the histograms of gradients and weights of every hundredth step."""
+    """Keep the histograms of gradients and weights of every hundredth step; home-made."""
 
     def __init__(self, model: Any) -> None:
         self.kept: list[Any] = []

@@ -342,6 +342,8 @@ BLOCKS: Mapping[str, Callable[[Path], str]] = {
     "plan": whole("plan"),
     "options": whole("options"),
     "optim": contests("optim"),
+    "hessian": contests("hessian"),
+    "watch": contests("watch"),
     "population": populations,
     "augment": races("augment", "kornia"),
     "normalization": claims("normalization"),

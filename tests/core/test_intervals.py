@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import t
+from scipy.stats import linregress, t
 
 from fitwell.core.errors import UsageError
-from fitwell.core.intervals import corrected_t_interval, t_quantile
+from fitwell.core.intervals import corrected_t_interval, slope_interval, t_quantile
 from fitwell.metrics import wilson_interval
 
 
@@ -60,3 +62,24 @@ def test_an_interval_of_one_score_is_refused() -> None:
         corrected_t_interval([0.9], 0.25)
     with pytest.raises(UsageError, match="`level` must lie in"):
         corrected_t_interval([0.9, 0.8], 0.25, level=1.0)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 20), st.integers(-9, 9)), min_size=3, max_size=12).filter(
+        lambda points: all(len(set(some)) > 1 for some in zip(*points, strict=True))
+    )
+)
+def test_slopes_are_those_of_scipy(points: list[tuple[int, int]]) -> None:
+    x, y = zip(*points, strict=True)
+    line = linregress(x, y)
+    half = t.ppf(0.95, len(x) - 2) * line.stderr
+    slope, (low, high) = slope_interval(x, y, level=0.9)
+    assert (slope, low, high) == pytest.approx(
+        (line.slope, line.slope - half, line.slope + half), abs=1e-6
+    )
+
+
+def test_a_slope_needs_two_places_and_its_interval_three_points() -> None:
+    assert slope_interval([0, 2], [1, 5]) == (2, (-math.inf, math.inf))
+    with pytest.raises(UsageError, match="`x` must be at least two places"):
+        slope_interval([1, 1], [0, 1])

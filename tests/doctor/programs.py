@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from fitwell.data import Batches, Noise
 from fitwell.optim import SGD, AdamW, Lookahead
@@ -18,6 +19,7 @@ from fitwell.optim import SGD, AdamW, Lookahead
 from ..train.problems import examples, network
 
 Parts = tuple[Any, ...]
+Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class Tied(nn.Module):
@@ -103,6 +105,64 @@ def compiled() -> Parts:
     return torch.compile(model, backend="eager"), optimizers, schedule, source
 
 
+def penalized(model: nn.Module, rate: float = 0.1) -> Loss:
+    """Give a loss that closes over a model."""
+
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        sizes = torch.stack([p.square().sum() for p in model.parameters()])
+        return F.cross_entropy(outputs, targets) + rate * sizes.sum()
+
+    return loss
+
+
+class Drawing(Dataset[tuple[Tensor, Tensor]]):
+    """Draws noise from generators of its own, and counts."""
+
+    def __init__(self) -> None:
+        data = examples()
+        assert isinstance(data.inputs, Tensor)
+        assert data.targets is not None
+        self.inputs, self.targets = data.inputs, data.targets
+        self.generators = (np.random.default_rng(1), np.random.RandomState(1))
+        self.python, self.torchs = random.Random(1), torch.Generator().manual_seed(1)
+        self.recent: deque[int] = deque(maxlen=5)
+        self.order = list(range(len(self.inputs)))
+        self.reads = 0
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def __getitem__(self, place: int) -> tuple[Tensor, Tensor]:
+        self.reads += 1
+        self.recent.append(place)
+        self.python.shuffle(self.order)
+        noise = self.generators[0].random() + self.generators[1].rand()
+        noise += float(torch.rand((), generator=self.torchs)) + self.order[0]
+        return self.inputs[place] + 0.01 * noise, self.targets[place]
+
+
+class Running(IterableDataset[tuple[Tensor, Tensor]]):
+    """Goes on where it stopped."""
+
+    def __init__(self) -> None:
+        self.inner, self.place = Drawing(), 0
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for _ in range(40):
+            self.place = (self.place + 7) % len(self.inner)
+            yield self.inner[self.place]
+
+
+def drawing() -> Parts:
+    model, optimizers, _, _ = plain()
+    return model, optimizers, None, DataLoader(Drawing(), 25, shuffle=True)
+
+
+def running() -> Parts:
+    model, optimizers, _, _ = plain()
+    return model, optimizers, None, DataLoader(Running(), 10)
+
+
 PROGRAMS: dict[str, tuple[Callable[[], Parts], dict[str, Any]]] = {
     "plain": (plain, {}),
     "accumulation": (plain, {"every": 3}),
@@ -111,6 +171,8 @@ PROGRAMS: dict[str, tuple[Callable[[], Parts], dict[str, Any]]] = {
     "two optimizers": (two_optimizers, {}),
     "tied and wrapped": (tied, {}),
     "scaled": (scaled, {"precision": torch.bfloat16}),
+    "data that draws": (drawing, {}),
+    "data with a position": (running, {}),
 }
 
 

@@ -17,7 +17,8 @@ from fitwell.core.errors import UsageError
 from fitwell.core.intervals import wilson_interval
 from fitwell.data import Batches, Noise
 from fitwell.doctor import generalization_gap, state_digest
-from fitwell.doctor._probes._gap import _mean, _welch, accuracy_gap, wrong_classes
+from fitwell.doctor._measure import accuracy_gap, best_constant, class_errors, without_noise
+from fitwell.doctor._probes._gap import _mean, _welch
 
 from ..train.problems import examples
 
@@ -96,6 +97,17 @@ def test_a_model_that_knows_nothing_has_no_gap_and_is_told_so() -> None:
     assert "nothing was learned" in str(found)
 
 
+def test_nothing_learned_and_a_wide_interval_are_no_evidence() -> None:
+    x = torch.ones(12, 1)
+    seen = [(x, torch.randn(12, 1, generator=torch.Generator().manual_seed(0)))]
+    held = [(x, torch.randn(12, 1, generator=torch.Generator().manual_seed(4)))]
+    found = generalization_gap(nn.Identity(), F.mse_loss, seen, held)
+    assert found.control <= 0
+    assert found.interval[0] < 0 < 0.5 < found.interval[1]
+    assert found.found is None
+    assert "whether there is a gap, and nothing was learned" in str(found)
+
+
 class Table(nn.Module):
     """Remembers numbers and answers with those of the nearest input."""
 
@@ -169,6 +181,42 @@ def test_the_interval_of_accuracies_is_that_of_newcombe() -> None:
     assert nothing.interval[0] == pytest.approx(-nothing.interval[1])
 
 
+def test_shares_of_examples_have_the_interval_of_their_mean() -> None:
+    random = np.random.default_rng(0)
+    shares, held = random.random(40), random.random(25)
+    found = accuracy_gap([torch.tensor(shares[:30]), torch.tensor(shares[30:])], [torch.ones(25)])
+    assert found.train == pytest.approx(shares.mean())
+    low, high = stats.t.interval(0.95, 39, shares.mean(), stats.sem(shares))
+    assert found.train_interval == pytest.approx((low, high))
+    assert found.valid_interval == wilson_interval(25, 25)  # whole examples
+    both = accuracy_gap([torch.tensor(shares)], [torch.tensor(held)])
+    sides = [stats.t.interval(0.95, len(s) - 1, s.mean(), stats.sem(s)) for s in (shares, held)]
+    half = math.hypot(shares.mean() - sides[0][0], sides[1][1] - held.mean())
+    assert both.interval == pytest.approx((both.value - half, both.value + half))
+    assert accuracy_gap([torch.tensor([0.5])], [torch.ones(9)]).train_interval == (0, 1)
+
+
+def test_pixels_of_one_picture_are_no_further_examples() -> None:
+    class Sign(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.cat([-x, x], dim=1)
+
+    random = torch.Generator().manual_seed(0)
+    one = torch.randint(2, (40, 1, 1), generator=random)
+    x, y = torch.ones(40, 1, 6, 7), one.expand(40, 6, 7).clone()
+    many = generalization_gap(Sign(), F.cross_entropy, [(x, y)], [(x, y)]).accuracy
+    few = generalization_gap(Sign(), F.cross_entropy, *[[(x[:, :, 0, 0], one[:, 0, 0])]] * 2)
+    assert many == few.accuracy  # as sure as of 40 examples, not of 1680
+    y[:, :3], y[:4] = -100, -100  # what is left out, in part and whole
+    masked = generalization_gap(Sign(), F.cross_entropy, [(x, y)], [(x, y)]).accuracy
+    assert masked is not None
+    hits = int(one[4:].sum())
+    assert masked.valid_interval == wilson_interval(hits, 36)
+    assert masked.chance == pytest.approx(max(hits, 36 - hits) / 36)
+    lost = generalization_gap(Sign(), F.cross_entropy, [(x, y)], [(x, torch.full_like(y, -100))])
+    assert (lost.accuracy, lost.found) == (None, None)
+
+
 def test_the_interval_covers_the_gap() -> None:
     random = np.random.default_rng(0)
     inside = 0
@@ -193,8 +241,41 @@ def test_classes_may_lie_first_or_last(shape: tuple[int, ...], targets: tuple[in
     axis = shape.index(3)
     truth = outputs.argmax(dim=axis)
     assert truth.shape == targets
-    assert not wrong_classes(outputs, truth).any()
-    assert wrong_classes(outputs, (truth + 1) % 3).all()
+    assert not class_errors(outputs, truth).any()
+    assert class_errors(outputs, (truth + 1) % 3).all()
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("wanted", [torch.float64, torch.float32])
+def test_the_best_constant_has_the_type_of_the_outputs(
+    kind: torch.dtype, wanted: torch.dtype
+) -> None:
+    y = (torch.arange(40) % 4 == 0).to(wanted)[:, None]
+    loss = F.binary_cross_entropy_with_logits
+    entropy = -(0.25 * math.log(0.25) + 0.75 * math.log(0.75))
+    assert best_constant(loss, torch.zeros(40, 1, dtype=kind), y) == pytest.approx(entropy)
+    found = best_constant(F.binary_cross_entropy, torch.zeros(40, 1, dtype=kind), y)
+    assert found == pytest.approx(entropy)  # of shares, which ask for equal types
+
+
+def test_dropping_is_off_however_it_is_written_down() -> None:
+    class DropOften(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.drop_path, self.dropout, self.droprate = 0.3, 1, 0.5
+            self.drop_last, self.drops_every = True, 5
+            self.norm, self.drop = nn.BatchNorm1d(2), nn.Dropout(1)
+
+    model = DropOften()
+    without_noise(model)
+    assert (model.drop_path, model.dropout, model.droprate) == (0, 0, 0)
+    assert (model.drop_last, model.drops_every) == (True, 5)
+    assert not model.drop.training
+    assert model.norm.training  # a name says nothing about what lies within
+    rows = nn.LSTM(2, 3, num_layers=2, dropout=1)
+    without_noise(rows)
+    x = torch.ones(1, 4, 2)
+    assert torch.equal(rows(x)[0], rows.eval()(x)[0])
 
 
 def test_everything_is_left_as_it_was_and_augmentation_is_left_out() -> None:

@@ -16,6 +16,8 @@ from torch.nn.utils.rnn import pack_padded_sequence
 import fitwell
 from fitwell.core.errors import UsageError
 from fitwell.doctor import GradientFlow, gradient_flow, state_digest
+from fitwell.doctor._probes._gradient_flow import _RANK, _Along
+from fitwell.doctor._probes._traced import Path
 from fitwell.doctor._probes._unrolled import unrolled
 from fitwell.nn import ResNet20
 
@@ -484,3 +486,75 @@ def test_wrong_limits_and_no_batches_are_told() -> None:
     with pytest.raises(UsageError, match="`batches` must give at least one pair"):
         gradient_flow(sigmoid_net(2), F.cross_entropy, [])
     assert fitwell.doctor.gradient_flow is gradient_flow
+
+
+def _chain(form: str) -> nn.Sequential:
+    torch.manual_seed(0)
+    layers = [nn.Linear(FEATURES, FEATURES) for _ in range(4)]
+    wrap: dict[str, Callable[[nn.Module], nn.Module]] = {
+        "plain": lambda layer: layer,
+        "weight norm": nn.utils.parametrizations.weight_norm,
+        "spectral norm": nn.utils.parametrizations.spectral_norm,
+        "old spectral norm": nn.utils.spectral_norm,
+    }
+    return nn.Sequential(*(wrap[form](layer) for layer in layers), nn.Linear(FEATURES, CLASSES))
+
+
+@pytest.mark.parametrize("form", ["weight norm", "spectral norm", "old spectral norm"])
+def test_layers_whose_weights_are_computed_are_traced_as_plain_ones(form: str) -> None:
+    model, twin = _chain(form), _chain("plain")
+    pairs = [(x[:, 0], y) for x, y in sequences()]
+    before = state_digest(model)
+    found = gradient_flow(model, F.cross_entropy, pairs)
+    assert state_digest(model) == before
+    assert found.layers == ("0", "1", "2", "3", "4")
+    model.eval()(pairs[0][0])
+    with torch.no_grad():
+        for layer, other in zip(model, twin, strict=True):
+            other.weight.copy_(layer.weight)
+            other.bias.copy_(layer.bias)
+    expected = gradient_flow(twin, F.cross_entropy, pairs)
+    assert found.norms["depth"] == pytest.approx(expected.norms["depth"], rel=0.05)
+    assert found.remade["depth"] == pytest.approx(expected.remade["depth"], rel=NEAR)
+
+
+def test_a_container_that_ends_in_place_has_gradients_of_its_own() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Sequential(nn.Linear(4, 4), nn.ReLU(inplace=True)), nn.Linear(4, CLASSES)
+    )
+    twin = nn.Sequential(nn.Sequential(model[0][0], nn.ReLU()), model[1])
+    pairs = [(x[:, 0], y) for x, y in sequences()]
+    found, expected = (gradient_flow(m, F.cross_entropy, pairs) for m in (model, twin))
+    assert found.norms == expected.norms
+
+
+def test_the_control_of_tied_layers_and_of_half_precision() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(*(nn.Linear(8, 8, bias=False) for _ in range(4)), nn.Linear(8, 2))
+    model[2].weight = model[0].weight
+    pairs = [(torch.randn(16, 8), torch.arange(16) % 2) for _ in range(4)]
+    found = gradient_flow(model, F.cross_entropy, pairs)
+    assert 0.1 < found.control < 10
+    half = [(x.bfloat16(), y) for x, y in pairs]
+    coarse = gradient_flow(model.bfloat16(), lambda out, y: F.cross_entropy(out.float(), y), half)
+    assert coarse.control == pytest.approx(found.control, rel=0.2)
+
+
+def test_a_path_without_evidence_keeps_the_others_from_being_called_well() -> None:
+    def along(name: str, value: float, low: float, high: float) -> _Along:
+        path = Path(name, ("1", "2"), (value, 1.0), (value, 1.0))
+        return _Along(
+            path=path,
+            value=value,
+            interval=(low, high),
+            factor=1,
+            factor_interval=(1, 1),
+            nonfinite=None,
+        )
+
+    well, unsure = along("depth", 90.0, 80.0, 95.0), along("loop", 3.0, 0.01, 900.0)
+    assert (well.bad(100), unsure.bad(100)) == (False, None)
+    assert along("loop", 3.0, 200.0, 900.0).bad(100) is True
+    worst = max((well, unsure), key=lambda one: (_RANK[one.bad(100)], one.size))
+    assert worst is unsure

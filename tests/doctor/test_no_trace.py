@@ -25,6 +25,27 @@ OF_DATA = {
 }
 
 
+def states(parts: Parts) -> list[dict[str, torch.Tensor]]:
+    """The weights of a program, and two others that lie not on a line with them."""
+    found = []
+    for seed in range(3):
+        generator = torch.Generator().manual_seed(seed)
+        model = getattr(parts[0], "_orig_mod", parts[0])
+        found.append(
+            {
+                name: t.detach().cpu() + 0.01 * seed * torch.randn(t.shape, generator=generator)
+                if t.is_floating_point()
+                else t.detach().clone()
+                for name, t in model.state_dict().items()
+            }
+        )
+    return found
+
+
+def of_curvature(name: str, **more: Any) -> Ask:
+    return lambda parts: getattr(doctor, name)(doctor.Curvature(parts[0], LOSS, parts[3]), **more)
+
+
 def of_model(name: str, **more: Any) -> Ask:
     return lambda parts: getattr(doctor, name)(parts[0], LOSS, parts[3], **more)
 
@@ -51,6 +72,17 @@ ASKS: dict[str, Ask] = {
     "critical_point": of_model("critical_point", max_products=24, exact_up_to=1),
     "loss_line": of_model("loss_line", points=3),
     "loss_plane": of_model("loss_plane", points=2),
+    "interpolation": lambda parts: doctor.interpolation(
+        parts[0], LOSS, parts[3], *states(parts)[:2], points=2
+    ),
+    "plane_through": lambda parts: doctor.plane_through(
+        parts[0], LOSS, parts[3], states(parts), points=2
+    ),
+    "trajectory_plane": lambda parts: doctor.trajectory_plane(
+        parts[0], LOSS, parts[3], states(parts), points=2
+    ),
+    "spectral_density": of_curvature("spectral_density", probes=2, steps=3),
+    "extreme_eigenvalues": of_curvature("extreme_eigenvalues", max_products=6),
     "curvature": lambda parts: doctor.estimate_trace(
         doctor.Curvature(parts[0], LOSS, parts[3], mode="train"), products=6
     ),

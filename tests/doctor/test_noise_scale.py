@@ -142,3 +142,34 @@ def test_wrong_arguments() -> None:
     pairs[1][0][0, 0] = math.nan
     with pytest.raises(TrainingError, match="gradient of batch 1 is not finite"):
         gradient_noise_scale(untrained(), F.mse_loss, pairs)
+
+
+class Shifted(nn.Module):
+    """A linear model behind batch normalization."""
+
+    def __init__(self, *, running: bool = True) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(DIMS, affine=False, eps=1e-12, track_running_stats=running)
+        self.inner = untrained()
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.inner(self.norm(x))
+        return found
+
+
+def test_batch_norm_stands_still_at_the_statistics_of_all_batches() -> None:
+    pairs = linear(16, 8, 1.0)
+    found = gradient_noise_scale(Shifted(), F.mse_loss, pairs)
+    mean = torch.stack([x.mean(0) for x, _ in pairs]).mean(0)
+    variance = torch.stack([x.var(0) for x, _ in pairs]).mean(0)
+    plain = [((x - mean) / variance.sqrt(), y) for x, y in pairs]
+    expected = gradient_noise_scale(untrained(), F.mse_loss, plain)
+    assert found.value == pytest.approx(expected.value, rel=1e-4)
+    assert found.interval == pytest.approx(expected.interval, rel=1e-4)
+
+
+def test_batch_norm_without_running_statistics_gives_no_verdict() -> None:
+    found = gradient_noise_scale(Shifted(running=False), F.mse_loss, linear(16, 8, 1.0))
+    assert found.found is None
+    assert found.side is None
+    assert "batch normalization without running statistics" in str(found)

@@ -13,6 +13,7 @@ from torch import nn
 from fitwell.core.errors import TrainingError, UsageError
 from fitwell.data import Batches, Examples, Schema
 from fitwell.doctor import Twin, fit_power_law, learning_curve, state_digest
+from fitwell.doctor._twins._learning_curve import _concluded
 from fitwell.doctor._twins._twin import Build
 from fitwell.train import Member, Supervised
 
@@ -109,19 +110,41 @@ def build_with(train: Examples, lr: float = 0.05) -> Build:
 def test_tune_06_more_data_help_a_model_that_has_too_few() -> None:
     build = build_with(linear_data(40, 0, 0.3))
     before = state_digest()
-    found = learning_curve(build, shares=(0.3, 0.6, 1.0), seeds=2)
+    found = learning_curve(build, shares=(0.3, 0.6, 1.0), seeds=2, stack=1)
     assert state_digest() == before
     assert found.ahead == 80
     assert found.law.sizes == (12, 12, 24, 24, 40, 40)
     assert len(found.law.losses) == 6
     assert found.value < found.control
-    assert found.found is not False
+    assert found.found is None  # six trainings leave a wide interval
     assert found.interval[0] <= found.value <= found.interval[1]
     # Least squares leaves 0.09 + 0.09 · 12 / (n - 13) or so; 0.1 with 80 rows.
     assert 0.09 * 0.8 < found.value < 0.16
     plain = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert plain["conclusion"] == str(found)
     assert found.figure().axes[0].get_xscale() == "log"
+
+
+def test_parts_train_for_as_many_steps_where_build_asks_for_the_epochs() -> None:
+    plain = build_with(linear_data(40, 0, 0.3))
+    given: dict[int, int] = {}
+
+    def build(twin: Twin, seed: int) -> Member:
+        member = plain(twin, seed)
+        member.epochs = twin.epochs(3)
+        given[len(member.train.examples)] = member.epochs  # type: ignore[attr-defined]
+        return member
+
+    learning_curve(build, shares=(0.25, 0.5, 1.0), seeds=2, stack=1)
+    assert given == {10: 12, 20: 6, 40: 3}
+
+
+def test_a_curve_that_falls_promises_a_gain() -> None:
+    sizes = [float(n) for n in SIZES for _ in range(2)]
+    noise = np.random.default_rng(0).normal(scale=0.002, size=len(sizes))
+    found = _concluded(sizes, [3 * n**-0.3 + e for n, e in zip(sizes, noise, strict=True)], 1600)
+    assert found.found is True
+    assert str(found).startswith("More data would help")
 
 
 def test_parts_of_a_seed_lie_within_each_other_and_differ_between_seeds() -> None:
@@ -154,7 +177,7 @@ def test_a_model_that_cannot_use_more_data_is_not_promised_any_gain() -> None:
                 p.zero_()
         return member
 
-    found = learning_curve(blind, shares=(0.3, 0.6, 1.0), seeds=2)
+    found = learning_curve(blind, shares=(0.3, 0.6, 1.0), seeds=2, stack=1)
     assert found.found is False
     assert "hardly help" in found.conclusion
 
@@ -168,8 +191,14 @@ def test_wrong_arguments() -> None:
         learning_curve(build, ahead=1.0)
     with pytest.raises(UsageError, match="four trainings and three sizes"):
         fit_power_law([1, 2, 3], [3, 2, 1])
-    with pytest.raises(UsageError, match="must be finite"):
+    with pytest.raises(UsageError, match="must be finite and not negative"):
         fit_power_law([1, 2, 3, 4], [3, 2, 1, float("nan")])
+    with pytest.raises(UsageError, match="must be finite and not negative"):
+        fit_power_law([1, 2, 3, 4], [3, 2, 1, -0.1])
+    with pytest.raises(UsageError, match="at least four trainings"):
+        learning_curve(build, shares=(0.3, 0.6, 1.0), seeds=1)
+    with pytest.raises(UsageError, match=r"three parts of other sizes; got .* of 20 examples"):
+        learning_curve(build, shares=(0.02, 0.04, 1.0), seeds=2)
     with pytest.raises(TrainingError, match="every training must end with a finite loss"):
         learning_curve(build_with(data, lr=1e9), seeds=1)
 

@@ -265,7 +265,30 @@ def test_missing_values_and_signed_zeros_are_equal() -> None:
     assert duplicates(train, valid).overlaps[0].pairs == ((0, 0),)
 
 
+def test_parts_are_called_as_the_caller_calls_them() -> None:
+    x, _ = table(200, 1)
+    found = duplicates(x, x[:100], names=("new.csv",))
+    assert found.found is True
+    assert "100 of 100 rows of new.csv are in the training part" in str(found)
+    both = duplicates(x, table(100, 2)[0], x[:50], names=["new.csv", "old.csv"])
+    assert [overlap.part for overlap in both.overlaps] == ["new.csv", "old.csv"]
+    assert "50 of 50 rows of old.csv" in str(both)
+    with pytest.raises(UsageError, match=r"rows of `new\.csv` must have the shape"):
+        duplicates(x, x[:, :2], names=("new.csv",))
+
+
+def test_tensors_that_remember_their_history_are_rows_as_well() -> None:
+    x, y = (torch.from_numpy(part).float().requires_grad_() for part in table(60, 1))
+    found = duplicates((x, y), (x * 1, y * 1))
+    assert (found.value, found.overlaps[0].relabelled) == (1.0, 0)
+    half = duplicates((x.bfloat16(), y.bfloat16()), (x.bfloat16(), 1 - y.bfloat16()))
+    assert (half.value, half.overlaps[0].relabelled) == (1.0, 60)
+
+
 def test_wrong_arguments_of_duplicates() -> None:
+    for names in (("valid",), ("valid", "valid"), "valid"):
+        with pytest.raises(UsageError, match="`names` must be a list with another name for each"):
+            duplicates(*(table(10, seed)[0] for seed in (1, 2, 3)), names=names)
     with pytest.raises(UsageError, match="`similarity` must lie in"):
         duplicates(table(10, 1)[0], table(10, 2)[0], similarity=2.0)
     with pytest.raises(UsageError, match="must have the shape of those of `train`"):

@@ -23,7 +23,7 @@ from fitwell.doctor import (
     sanity_step,
     state_digest,
 )
-from fitwell.doctor._measure import best_constant
+from fitwell.doctor._measure import best_constant, pairs_of
 from fitwell.optim import AdamW, Lookahead
 
 from ..train.problems import examples
@@ -106,6 +106,69 @@ def test_the_loss_of_a_fresh_model_begins_near_that_of_constant_outputs() -> Non
     y = torch.cat([y for _, y in pairs()])
     shares = torch.bincount(y) / len(y)
     assert found.control == pytest.approx(float(-(shares * shares.log()).sum()), rel=1e-4)
+
+
+def test_the_best_constant_of_a_loss_that_draws_leaves_no_trace() -> None:
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        return F.cross_entropy(outputs + 0 * torch.rand(()), targets)
+
+    model, source = net(), pairs()
+    before = state_digest(model, source)
+    expected_initial_loss(model, loss, source)
+    assert state_digest(model, source) == before
+
+
+class Named:
+    """A batch with names."""
+
+    def __init__(self, inputs: Tensor, targets: Tensor) -> None:
+        self.inputs, self.targets = inputs, targets
+
+
+def test_batches_are_pairs_or_have_names() -> None:
+    found = expected_initial_loss(net(), F.cross_entropy, [Named(*pair) for pair in pairs()])
+    assert found == expected_initial_loss(net(), F.cross_entropy, [(*pair, 3) for pair in pairs()])
+    x, y = pairs()[0]
+    for batch in (x, {"inputs": x, "targets": y}, (x,)):
+        with pytest.raises(
+            UsageError, match=f"pairs of inputs and targets; got a {type(batch).__name__}"
+        ):
+            expected_initial_loss(net(), F.cross_entropy, [batch])
+
+
+@pytest.mark.parametrize("probe", [expected_initial_loss, overfit_one_batch, input_ablation])
+def test_outputs_that_are_no_tensor_are_told(probe: Callable[..., Any]) -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = net()
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            return self.inner(x), x
+
+    def loss(outputs: Any, targets: Tensor) -> Tensor:
+        return F.cross_entropy(outputs[0], targets)
+
+    with pytest.raises(UsageError, match="must give one tensor for a batch; got a tuple"):
+        probe(Two(), loss, pairs())
+    assert sanity_step(Two(), loss, torch.optim.SGD(net().parameters()), pairs()).foreign == 8
+
+
+def test_an_optimizer_that_looks_several_times() -> None:
+    model, source = net(), pairs()
+    optimizer = torch.optim.LBFGS(model.parameters(), lr=0.1)
+    assert sanity_step(model, F.cross_entropy, optimizer, source).found is False
+    found = overfit_one_batch(
+        model, F.cross_entropy, source, optimizer=optimizer, draws=1, steps=20
+    )
+    assert found.own is not None
+    assert found.own > 0.9
+
+
+def test_batches_go_to_the_device_of_the_model() -> None:
+    model = net().to("meta")
+    moved = pairs_of("probe", pairs(), 2, on=model)
+    assert {part.device.type for pair in moved for part in pair} == {"meta"}
 
 
 @pytest.mark.parametrize("fault", ["inputs", "weights", "nan"])
@@ -386,3 +449,29 @@ def test_wrong_arguments() -> None:
         overfit_one_batch(net(), F.cross_entropy, pairs(), steps=0)
     with pytest.raises(UsageError, match="must have two examples"):
         input_ablation(net(), F.cross_entropy, pairs(2, 1))
+
+
+class Branch(nn.Module):
+    """A layer with a branch of low rank that begins at 0."""
+
+    def __init__(self, *, dead: bool = False) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.inner = nn.Linear(10, 3)
+        self.down, self.up = nn.Linear(10, 2, bias=False), nn.Linear(2, 3, bias=False)
+        nn.init.zeros_(self.up.weight)
+        self.up.weight.requires_grad_(not dead)
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.inner(x) + self.up(self.down(x))
+        return found
+
+
+@pytest.mark.parametrize("dead", [False, True])
+def test_a_branch_that_begins_at_0_is_no_fault_if_it_opens(dead: bool) -> None:
+    model = Branch(dead=dead)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    found = sanity_step(model, F.cross_entropy, optimizer, pairs())
+    assert found.found is dead
+    assert found.zero_gradient == (("down.weight",) if dead else ())
+    assert found.value == (pytest.approx(2 / 3) if dead else 1)

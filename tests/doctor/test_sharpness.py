@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -259,3 +260,24 @@ def test_what_cannot_be_measured_is_refused(given: dict[str, Any], words: str) -
 def test_a_loss_that_is_not_finite_is_said() -> None:
     with pytest.raises(TrainingError, match="the loss of batch 0 is nan"):
         sharpness(Bowl([float("nan")], [1.0]), mean, pairs())
+
+
+def test_losses_below_0_are_measured_against_their_size() -> None:
+    bowl = Bowl([0.5, -2.0], [3.0, 0.1])
+    up = sharpness(bowl, lambda out, _: out.mean() + 4, pairs())
+    down = sharpness(bowl, lambda out, _: out.mean() + 4 - 2 * up.loss, pairs())
+    assert down.loss == pytest.approx(-up.loss)
+    assert down.value == pytest.approx(up.value)
+
+
+def test_a_loss_that_is_infinite_nearby_is_infinitely_sharp() -> None:
+    def edge(outputs: Tensor, _: Tensor) -> Tensor:
+        height = outputs.mean()
+        return torch.where(height > 0.05, height / 0, height)
+
+    found = sharpness(Bowl([0.1, 0.1], [3.0, 0.1]), edge, pairs(), eps=0.5)
+    assert found.value == math.inf
+    assert found.interval == (-math.inf, math.inf)
+    assert found.found is None
+    json.dumps(found.to_dict())
+    found.figure()

@@ -163,6 +163,41 @@ def test_errors_of_numbers_are_compared_by_example() -> None:
     assert "A simple model is better than the network" in str(far)
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_one_huge_error_against_all_ranks_is_no_evidence(sign: int) -> None:
+    # nearly always nearer than the simple model, and once far off: the mean says the contrary
+    held, truth = numbers(seed=1)
+    near = simple_models(numbers(), (held, truth), answers=truth, only=("linear",))
+    assert near.found is False
+    answers = truth + 0.01
+    answers[7] += sign * 1000
+    found = simple_models(numbers(), (held, truth), answers=answers, only=("linear",))
+    assert found.p_values["linear"] < 1e-6
+    assert found.difference < 0
+    assert found.difference_interval[1] > 0
+    assert found.found is None
+
+
+def test_doubles_and_coarse_floats_are_taken() -> None:
+    (x, y), (held, truth) = clouds(), clouds(seed=1)
+    torch.manual_seed(0)
+    model = nn.Linear(6, 3)
+    plain = simple_models((x, y), (held, truth), model=model, only=())
+    doubles = simple_models(
+        (x.astype(np.float64), y), (held.astype(np.float64), truth), model=model, only=()
+    )
+    assert doubles.value == plain.value
+    coarse = simple_models((x, y), (held, truth), model=model.bfloat16(), only=())
+    assert coarse.value == pytest.approx(plain.value, abs=0.05)
+
+
+def test_classes_that_cannot_be_have_scores_too() -> None:
+    held, truth = clouds(seed=1)
+    scores = torch.full((len(truth), 3), -math.inf)
+    scores[torch.arange(len(truth)), torch.from_numpy(truth)] = 0.0
+    assert simple_models(clouds(), (held, truth), answers=scores, only=()).value == 1
+
+
 def test_a_network_on_pictures_and_nothing_else_changes(tmp_path: Path) -> None:
     splits = load_builtin("digits")
     torch.manual_seed(0)
@@ -215,6 +250,14 @@ def test_a_fit_that_did_not_end_is_said_to() -> None:
         ({"valid": numbers()}, "`valid` must have targets like `train`; got another kind"),
         ({"answers": np.zeros(3)}, r"must answer each of 240 examples .*; got shape \(3,\)"),
         ({"answers": np.zeros(3), "model": nn.Linear(6, 3)}, "`answers` must be left out"),
+        ({"model": nn.Linear(6, 1)}, r"one float for each .* give `answers=\(z > 0\).long\(\)`"),
+        ({"answers": np.zeros(240)}, "got one float for each example"),
+        ({"model": nn.Linear(6, 2)}, "targets must be 0 to 1 where .* 2 scores; got 0 to 2"),
+        (
+            {part: (clouds()[0], clouds()[1] * 2 - 1) for part in ("train", "valid")}
+            | {"model": nn.Linear(6, 9)},
+            "targets must be 0 to 8 where .*; got -1 to 3. Number the classes from 0",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(given: dict[str, Any], words: str) -> None:
@@ -225,3 +268,7 @@ def test_what_does_not_fit_is_refused(given: dict[str, Any], words: str) -> None
 def test_answers_that_are_not_numbers_are_said() -> None:
     with pytest.raises(TrainingError, match="the network answers nan to some examples"):
         simple_models(numbers(), numbers(), answers=np.full(200, np.nan), only=())
+    with pytest.raises(TrainingError, match="the network answers nan to some examples"):
+        simple_models(clouds(), clouds(), answers=torch.full((240, 3), math.nan), only=())
+    with pytest.raises(TrainingError, match="the network answers -inf to some examples"):
+        simple_models(numbers(), numbers(), answers=np.full(200, -np.inf), only=())

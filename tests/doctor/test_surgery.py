@@ -26,6 +26,8 @@ from fitwell.doctor._twins._surgery import (
 )
 from fitwell.nn import CNN, MLP, CifarResNet, DropConnect, Linear, count_parameters
 
+from . import programs
+
 ROWS = torch.randn(9, 10, generator=torch.Generator().manual_seed(0))
 PICTURES = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 TOKENS = torch.randint(20, (5, 7), generator=torch.Generator().manual_seed(0))
@@ -84,6 +86,20 @@ class Tied(nn.Module):
         return self.head(torch.tanh(self.mix(self.embedding(x))))
 
 
+class Keeping(nn.Module):
+    """Keeps activations, in attributes that are there before and in such that are not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.third = nn.Linear(10, 8), nn.Linear(8, 8), nn.Linear(8, 3)
+        self.last: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.hidden = {"first": self.first(x).relu()}
+        self.last = self.second(self.hidden["first"]).relu()
+        return self.third(self.last)
+
+
 def mlp(*widths: int, activation: str = "relu", dropout: float = 0.0) -> MLP:
     torch.manual_seed(1)
     return MLP(10, 3, hidden=widths, activation=activation, dropout=dropout)
@@ -101,6 +117,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], Tensor]] = {
     "recurrent": (lambda: Recurrent(2), TOKENS),
     "attention": (Attention, TOKENS),
     "named": (lambda: Named(12, 12), ROWS),
+    "keeping": (Keeping, ROWS),
 }
 
 
@@ -128,6 +145,25 @@ def test_a_copy_works_repeats_and_leaves_the_original(case: str, change: Any) ->
     assert outputs.shape == model(inputs).shape
     outputs.square().sum().backward()
     assert all(p.grad is not None for p in made.parameters())
+
+
+@pytest.mark.parametrize("change", [deeper, shallower, with_skips], ids=lambda c: c.__name__)
+def test_a_model_that_keeps_its_history_is_changed_and_left_as_it_was(change: Any) -> None:
+    model = programs.Tied()
+    rows = ROWS[:, :8]
+    if change is not with_skips:
+        model(rows)  # whose outputs it keeps
+    torch.manual_seed(0)
+    before = state_digest(model)
+    made = change(model, rows)
+    torch.manual_seed(0)
+    assert state_digest(model) == before
+    copy.deepcopy(made)
+    assert made(rows).shape == (9, 3)
+    with pytest.raises(UsageError, match="got Tied: its shared weight would have two shapes"):
+        wider(model, rows)
+    torch.manual_seed(0)
+    assert state_digest(model) == before
 
 
 def test_twice_as_deep_and_half() -> None:
@@ -244,6 +280,18 @@ def test_ways_around_are_added_where_there_are_none() -> None:
             with_skips(model, inputs)
     with pytest.raises(UsageError, match="no hidden part of it keeps the shape"):
         with_skips(mlp(32, 16), ROWS)
+
+
+def test_ways_around_are_seen_with_one_example() -> None:
+    with pytest.raises(UsageError, match="there are ways around already"):
+        with_skips(resnet(20).eval(), PICTURES[:1])
+
+
+def test_drawn_variances_are_positive() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(10, 32), nn.BatchNorm1d(32), nn.Linear(32, 2))
+    model[1].running_var.copy_(torch.rand(32) ** 8)
+    assert (wider(model, ROWS)[1].running_var >= 0).all()
 
 
 def test_relu_takes_the_place_of_what_saturates() -> None:

@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from fitwell.core.errors import UsageError
 from fitwell.doctor import state_digest, timing
 from fitwell.doctor._probes._kept import count_nodes
+from fitwell.doctor._probes._timed import Loop
 from fitwell.doctor._probes._timing import _middle, _slope
 from fitwell.optim import SAM, SGD
 
@@ -112,6 +113,27 @@ def test_each_part_takes_what_the_clock_says() -> None:
     assert found.growth == pytest.approx(0, abs=SAME)
 
 
+def test_steps_whose_parts_overlap_are_timed_in_pieces() -> None:
+    made = parts(1.5)
+
+    def loss_of(model: nn.Module, batch: Any) -> Tensor:
+        found: Tensor = F.cross_entropy(model(batch[0]), batch[1])
+        return found
+
+    loop = Loop(made["model"], loss_of, made["optimizer"], now)
+    pieces = loop.overlapping(itertools.cycle(made["batches"]), 23)
+    assert pieces[1:] == pytest.approx([3.5] * 4)  # `cycle` keeps the batches: 4 are loaded
+    assert len(pieces) == 5
+
+
+def test_an_optimizer_that_looks_several_times_is_timed() -> None:
+    model = nn.Linear(4, 3)
+    found = timing(
+        model, F.cross_entropy, torch.optim.LBFGS(model.parameters()), Loader(), steps=10
+    )
+    assert set(found.phases) == {"data", "transfer", "forward", "backward", "step"}
+
+
 def test_a_loader_that_takes_most_of_a_step_is_named() -> None:
     found = timing(**parts(20.0))
     assert found.found is True
@@ -140,7 +162,7 @@ def test_a_loader_is_not_to_blame_for_what_batches_in_memory_do_not_save() -> No
         return loss
 
     ENDED = [0.0]
-    found = timing(**{**parts(), "batches": Hidden()}, step=step)
+    found = timing(**{**parts(), "batches": Hidden()}, loss_of=step)
     assert found.value > 0.5
     assert found.saved < 0.1
     assert "loader" not in found.faults
@@ -175,7 +197,7 @@ def test_what_a_loop_keeps_is_named(kind: str) -> None:
             kept.append(loss.item() if kind == "numbers" else loss.detach())
         return loss
 
-    found = timing(**parts(), step=step)
+    found = timing(**parts(), loss_of=step)
     graphs, memory = found.graphs[0], found.memory[0]
     if kind in ("losses", "sum"):
         assert found.faults == ("graphs",)

@@ -9,7 +9,7 @@ from torch import nn
 from fitwell.core.errors import UsageError
 from fitwell.data import Batches, Examples, Schema
 from fitwell.doctor import Twin, state_digest
-from fitwell.doctor._twins._twin import contrast, grow, sample_of
+from fitwell.doctor._twins._twin import contrast, grow, sample_of, without_augmentation
 from fitwell.losses import CrossEntropy
 from fitwell.optim import SGD
 from fitwell.train import Member, Supervised, Trainer, evaluate
@@ -89,6 +89,33 @@ def test_build_must_ask_for_what_a_twin_changes():
 
 def test_a_sample_is_what_the_first_batch_holds():
     assert sample_of("test", build).shape == (96, 4)
+
+
+def test_batches_must_have_a_first_part() -> None:
+    def named(twin: Twin, seed: int) -> Member:
+        member = build(twin, seed)
+        member.train = [{"inputs": TRAIN.inputs}]
+        return member
+
+    with pytest.raises(UsageError, match=r"first part the model takes; got dict\. Give pairs"):
+        sample_of("test", named)
+
+
+def test_intervals_of_several_contrasts_hold_together():
+    one, other = [1.0, 2.0, 4.0], [0.0, 0.0, 0.0]
+    _, (low, high) = contrast(one, other)
+    _, (lower, higher) = contrast(one, other, among=5)
+    assert (higher - lower) / (high - low) == pytest.approx(9.925 / 4.303, rel=1e-3)
+
+
+def test_large_examples_are_measured_in_the_batches_that_fit():
+    wide = Examples(
+        inputs=torch.zeros(8, 2000),
+        targets=torch.zeros(8).long(),
+        schema=Schema(kind="tensor", input_shape=(2000,), target_kind="class", class_names=("a",)),
+    )
+    assert without_augmentation(Batches(wide, 2)).batch_size == 2
+    assert without_augmentation(Batches(TRAIN, 2)).batch_size == 256
 
 
 def test_a_contrast_is_paired():

@@ -65,7 +65,7 @@ def build_with(
 
 def test_a_rate_that_is_right() -> None:
     before = state_digest(TRAIN, VALID)
-    found = learning_rate(build_with())
+    found = learning_rate(build_with(), stack=1)
     assert state_digest(TRAIN, VALID) == before
     assert (found.found, found.verdict) == (False, "right")
     assert (found.lr, found.epochs, found.whole_epochs) == (0.05, 2, 8)
@@ -82,7 +82,7 @@ def test_a_rate_that_is_right() -> None:
 
 @pytest.mark.parametrize("lr", [5.0, 1e9])
 def test_a_rate_that_is_a_hundred_times_too_high_or_more(lr: float) -> None:
-    found = learning_rate(build_with(lr))
+    found = learning_rate(build_with(lr), stack=1)
     assert (found.found, found.verdict) == (True, "too high")
     assert found.best * lr < 0.14
     assert found.interval[1] < found.control
@@ -91,7 +91,7 @@ def test_a_rate_that_is_a_hundred_times_too_high_or_more(lr: float) -> None:
 
 
 def test_a_rate_that_is_a_thousand_times_too_low() -> None:
-    found = learning_rate(build_with(5e-5), factors=(10.0,))
+    found = learning_rate(build_with(5e-5), factors=(10.0,), stack=1)
     assert (found.found, found.verdict) == (True, "too low")
     assert found.best * found.lr == pytest.approx(found.suggestion)  # what the range test gave
     assert found.interval[1] < found.control
@@ -99,7 +99,7 @@ def test_a_rate_that_is_a_thousand_times_too_low() -> None:
 
 
 def test_without_held_out_examples_the_training_loss_decides() -> None:
-    found = learning_rate(build_with(5e-5, valid=None))
+    found = learning_rate(build_with(5e-5, valid=None), stack=1)
     assert found.verdict == "too low"
     assert math.isnan(found.rivals[0].held_out)
     assert "held-out" not in str(found)
@@ -108,7 +108,7 @@ def test_without_held_out_examples_the_training_loss_decides() -> None:
 def test_a_rate_that_learns_noise_faster_is_not_better() -> None:
     noise = linear_data(24, 0, 1.0, slope=0.0)
     build = build_with(1e-4, size=8, train=noise, valid=linear_data(200, 1, 1.0, 0.0), zero=True)
-    found = learning_rate(build, factors=(300.0,))
+    found = learning_rate(build, factors=(300.0,), stack=1)
     assert min(rival.loss for rival in found.rivals) < 0.9 * found.control
     assert found.found is False
 
@@ -132,7 +132,7 @@ def test_a_network_that_no_rate_helps() -> None:
             epochs=member.epochs,
         )
 
-    found = learning_rate(build, seeds=2)
+    found = learning_rate(build, seeds=2, stack=1)
     assert (found.found, found.verdict, found.suggestion) == (False, "none learns", None)
     assert found.suggestion_interval is None
     assert "is not the fault" in str(found)
@@ -140,11 +140,16 @@ def test_a_network_that_no_rate_helps() -> None:
 
 
 def test_one_seed_proves_nothing() -> None:
-    found: LearningRates = learning_rate(build_with(5e-5), seeds=1)
+    found: LearningRates = learning_rate(build_with(5e-5), seeds=1, stack=1)
     assert found.found is None
     assert "Insufficient evidence" in str(found)
     assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["found"] is None
     found.figure()
+
+
+def test_one_seed_of_a_healthy_training_proves_nothing_either() -> None:
+    found = learning_rate(build_with(), seeds=1, stack=1)
+    assert (found.found, found.verdict) == (None, None)
 
 
 def test_wrong_arguments() -> None:
@@ -208,7 +213,8 @@ def test_losses_below_0_are_compared_as_they_are() -> None:
         ([0.3, 1.4, 0.9, 0.5], [1.2, 1.3, 1.1, 1.4], None),  # not for sure
         ([0.8, 0.9, 0.7, 1.0], [0.4, 1.9, 0.9, 1.7], None),  # not for sure on held-out examples
         ([0.8, 0.9, 0.7, 1.0], [1.2, 1.3, 1.1, 1.4], True),
-        ([math.inf, 1e30, 0.7, 1.0], [math.nan, 1e30, 1.1, 1.4], False),  # lost
+        ([math.inf, 1e30, 0.7, 1.0], [math.nan, 1e30, 1.1, 1.4], None),  # lost by half of the seeds
+        ([math.inf, 1e30, 7.0, 1.3], [math.nan, 1e30, 1.1, 1.4], False),  # lost, and never better
     ],
 )
 def test_a_rival_must_be_better_on_both_by_a_margin(

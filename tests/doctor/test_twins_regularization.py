@@ -56,9 +56,10 @@ def training(
 def test_a_healthy_amount_is_fine_and_everything_stays_as_it_was() -> None:
     notes: list[tuple[str, float, float]] = []
     before = state_digest()
-    found = regularization(training(notes=notes))
+    found = regularization(training(notes=notes), stack=1)
     assert state_digest() == before
     assert (found.amount, found.found) == ("fine", False)
+    assert "Neither none nor more regularization is better" in found.conclusion
     assert found.switched_off == ("weight decay",)
     assert ("without", 0.0, 0.0) in notes
     assert ("with more", pytest.approx(0.1), MORE_DROPOUT) in notes
@@ -79,7 +80,7 @@ def test_a_healthy_amount_is_fine_and_everything_stays_as_it_was() -> None:
     ids=["dropout", "decay", "smoothing"],
 )
 def test_too_much_is_found(settings: dict[str, float], off: tuple[str, ...]) -> None:
-    found = regularization(training(**settings, epochs=6))
+    found = regularization(training(**settings, epochs=6), stack=1)
     assert (found.amount, found.found) == ("too much", True)
     assert found.switched_off == off
     assert found.interval[0] > 0
@@ -100,14 +101,14 @@ def noise(rows: int, seed: int) -> Examples:
 
 def test_too_little_is_found_where_noise_is_learned_by_heart() -> None:
     build = training(train=noise(100, 0), valid=noise(500, 1), decay=0.05, epochs=20)
-    found = regularization(build)
+    found = regularization(build, stack=1)
     assert (found.amount, found.found) == ("too little", True)
     assert max(found.losses["as it is"]) < min(found.valid_losses["as it is"]) / 2
     assert "There is too little regularization" in found.conclusion
 
 
 def test_all_are_measured_without_label_smoothing() -> None:
-    found = regularization(training(smoothing=0.3, epochs=2), seeds=1)
+    found = regularization(training(smoothing=0.3, epochs=2), seeds=1, stack=1)
     torch.manual_seed(0)
     member = training(smoothing=0.3, epochs=2)(Twin(), 0)
     Population([member]).fit()
@@ -123,15 +124,46 @@ def test_augmentation_is_switched_off() -> None:
         seen.append((twin.name, twin.augment("Flip()")))
         return training(decay=0.0, epochs=1)(Twin(), seed)
 
-    found = regularization(build, seeds=1)
+    found = regularization(build, seeds=1, stack=1)
     assert ("without", None) in seen
     assert found.switched_off == ("augmentation",)
     assert "asks neither for model nor for weight decay" in found.not_tried["with more"]
 
 
+def test_the_label_smoothing_of_torch_is_switched_off_in_a_copy() -> None:
+    loss = torch.nn.CrossEntropyLoss(label_smoothing=0.3)
+    seen: list[float] = []
+
+    def build(twin: Twin, seed: int) -> Member:
+        member = training(decay=0.0, epochs=1)(Twin(), seed)
+        made = twin.loss(loss)
+        seen.append(made.label_smoothing)
+        member.objective = Supervised(made)
+        return member
+
+    found = regularization(build, seeds=1, stack=1)
+    assert found.switched_off == ("label smoothing",)
+    assert {0.0, 0.3} <= set(seen)
+    assert loss.label_smoothing == 0.3
+
+
+def test_twins_on_a_loader_that_augments_are_measured_on_the_same_examples() -> None:
+    def build(twin: Twin, seed: int) -> Member:
+        member = training(decay=0.0, epochs=1)(Twin(), seed)
+        if twin.augment("noise") is not None:
+            member.train = [(10 * x, y) for x, y in Batches(DIGITS, 20)]
+        else:
+            member.train = list(Batches(DIGITS, 20))
+        member.optimizer.param_groups[0]["lr"] = member.base_rates[0] = 0.0
+        return member
+
+    found = regularization(build, seeds=1, stack=1)
+    assert found.losses["as it is"] == pytest.approx(found.losses["without"])
+
+
 def test_the_least_weight_decay_of_more_is_stated() -> None:
     notes: list[tuple[str, float, float]] = []
-    found = regularization(training(decay=0.0, epochs=1, notes=notes), seeds=1)
+    found = regularization(training(decay=0.0, epochs=1, notes=notes), seeds=1, stack=1)
     assert ("with more", MORE_DECAY, MORE_DROPOUT) in notes
     assert found.not_tried == {"without": "there is no regularization that could be switched off"}
 

@@ -21,16 +21,16 @@ from fitwell.train import Member, Supervised
 DIGITS: Examples = load_builtin("digits").train.select(range(200))
 
 
-def training(model: Callable[[], nn.Module], *, epochs: int = 12) -> Build:
+def training(model: Callable[[], nn.Module], *, epochs: int = 12, lr: float = 0.005) -> Build:
     def build(twin: Twin, seed: int) -> Member:
         torch.manual_seed(seed)
         made = twin.model(model())
         return Member(
             model=made,
             objective=Supervised(CrossEntropy()),
-            optimizer=Adam(made.parameters(), lr=0.005),
+            optimizer=Adam(made.parameters(), lr=lr),
             train=Batches(DIGITS, 20, shuffle=True, seed=seed),
-            epochs=epochs,
+            epochs=twin.epochs(epochs),
             seed=seed,
         )
 
@@ -54,10 +54,10 @@ def begun(std: float, bias: float) -> Callable[[], nn.Module]:
 def test_a_healthy_network_is_left_in_peace_and_as_it_was() -> None:
     build = training(lambda: MLP(64, 10, hidden=(48, 48)))
     before = state_digest()
-    found = signal_path(build)
+    found = signal_path(build, stack=1)
     assert state_digest() == before
     assert found.found is False
-    assert found.losses.keys() == {"as it is", "normalized", "with skips"}
+    assert found.losses.keys() == {"as it is", "normalized", "with skips", "longer"}
     assert "no sigmoid or tanh" in found.not_tried["with ReLU"]
     assert "The signal path does not limit" in found.conclusion
     assert 0.1 < found.gradient_ratios["as it is"] < 10
@@ -80,7 +80,7 @@ def test_in_a_deep_sigmoid_network_the_gradient_vanishes_and_each_twin_trains_be
 
 
 def test_the_ratio_is_that_of_the_gradients() -> None:
-    found = signal_path(training(lambda: MLP(64, 10, hidden=(16, 16)), epochs=1), seeds=2)
+    found = signal_path(training(lambda: MLP(64, 10, hidden=(16, 16)), epochs=1), seeds=2, stack=1)
     logs = []
     for seed in range(2):
         torch.manual_seed(seed)
@@ -94,11 +94,46 @@ def test_the_ratio_is_that_of_the_gradients() -> None:
 
 @pytest.mark.parametrize(("std", "bias"), [(3.0, 0.0), (0.1, -20.0)], ids=["large", "dead"])
 def test_bad_first_weights_are_cured_by_normalization(std: float, bias: float) -> None:
-    found = signal_path(training(begun(std, bias)))
+    found = signal_path(training(begun(std, bias)), stack=1)
     assert found.found is True
     assert found.best == "normalized"
     assert "the network with normalization trains better" in found.conclusion
     assert ("without a gradient" in found.conclusion) is (bias < 0)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "lr", "expected"), [(2, 0.005, None), (12, 5e-5, False)], ids=["short", "slow"]
+)
+def test_a_training_cut_short_or_too_slow_is_not_blamed_on_the_signal(
+    epochs: int, lr: float, expected: bool | None
+) -> None:
+    build = training(lambda: MLP(64, 10, hidden=(48, 48)), epochs=epochs, lr=lr)
+    found = signal_path(build, stack=1)
+    assert found.found is expected
+    still = "The loss is still falling: train longer, or ask `learning_rate`"
+    assert (still in found.conclusion) is (expected is None)
+
+
+class Backwards(nn.Module):
+    """Layers that are made in another order than they are used in, and one that is not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last, self.first = nn.Linear(16, 10), nn.Linear(64, 16)
+        self.unused = nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(torch.relu(self.first(x.flatten(1))))
+
+
+def test_layers_count_in_the_order_in_which_they_are_used() -> None:
+    found = signal_path(training(Backwards, epochs=1), seeds=1, stack=1)
+    torch.manual_seed(0)
+    model = Backwards()
+    inputs, targets = next(iter(Batches(DIGITS, 20, shuffle=True, seed=0)))
+    nn.functional.cross_entropy(model(inputs), targets).backward()
+    ratio = float(model.first.weight.grad.norm() / model.last.weight.grad.norm())
+    assert found.gradient_ratios["as it is"] == pytest.approx(ratio, rel=1e-4)
 
 
 def test_what_has_no_twin_is_refused() -> None:

@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
-from torch import nn
+from torch import Tensor, nn
 
 from fitwell.core.errors import UsageError
 from fitwell.data import load_builtin
 from fitwell.doctor import state_digest, two_sample
 from fitwell.doctor._probes._two_sample import _discrepancy
+
+from .programs import Tied
 
 SAME = 1e-10  # double precision; distances by the scalar product lose a few digits
 ALIBI = 1e-6  # alibi-detect computes in float32
@@ -52,6 +54,22 @@ def test_tune_17_the_discrepancy_is_its_formula(shift: float) -> None:
     scaled = (pooled - pooled.mean(axis=0)) / pooled.std(axis=0)
     found = two_sample(x, y, permutations=19, bandwidth=1.5)
     assert found.value == pytest.approx(brute(scaled[:9], scaled[9:], 1.5), abs=SAME)
+
+
+def test_features_are_those_of_a_copy_and_nothing_is_drawn() -> None:
+    class Noisy(Tied):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x + 0 * torch.rand(()))
+
+    model = Noisy()
+    model(torch.ones(2, 8)).sum().backward()
+    before = state_digest(model)
+    parts = torch.randn(2, 30, 8, generator=torch.Generator().manual_seed(0))
+    found = two_sample(*parts, on="features", model=model)
+    assert state_digest(model) == before
+    with torch.no_grad():
+        features = [model.eval()(part).numpy() for part in parts]
+    assert two_sample(*features).value == pytest.approx(found.value)
 
 
 def test_each_permutation_is_the_formula_of_the_permuted_rows() -> None:

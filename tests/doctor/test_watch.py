@@ -16,6 +16,7 @@ from torch import Tensor, nn
 import fitwell
 from fitwell.core.errors import UsageError
 from fitwell.doctor import Watch
+from fitwell.doctor._watch import _watch
 from fitwell.doctor._watch._looks import Looks
 from fitwell.doctor._watch._losses import Losses
 from fitwell.doctor._watch._parameters import noise_scale
@@ -412,13 +413,38 @@ def test_passes_without_gradients_are_not_counted() -> None:
     assert watch.summary()["eval_mode"] == {}
 
 
-def test_times_are_split() -> None:
-    seconds = watched(network()).record()["seconds"]
-    for number in range(3):
-        parts = [seconds[name][number] for name in ("wait", "forward", "backward", "step", "rest")]
-        assert all(part >= 0 for part in parts)
-        assert sum(parts) == pytest.approx(seconds["all"][number], rel=0.1)
-    assert 0 <= watched(network()).summary()["data_share"] <= 1
+def test_times_are_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that only the loop moves: hooks cost nothing, and each part has its length."""
+    now = [0.0]
+    monkeypatch.setattr(_watch, "_CLOCK", lambda: now[0])
+    lengths = {"wait": 3.0, "forward": 5.0, "backward": 7.0, "step": 2.0, "rest": 1.0}
+
+    class Slow(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            now[0] += lengths["forward"]
+            return super().forward(x)
+
+    class Stepping(torch.optim.SGD):
+        def step(self, closure: Any = None) -> Any:
+            now[0] += lengths["step"]
+            return super().step(closure)
+
+    model = Slow(6, CLASSES)
+    optimizer = Stepping(model.parameters(), lr=0.1)
+    with Watch(model, optimizer, every=2) as watch:
+        for _, (x, y) in zip(range(6), batches(), strict=False):
+            now[0] += lengths["wait"]
+            loss = F.cross_entropy(model(x), y)
+            now[0] += lengths["backward"]
+            loss.backward()
+            optimizer.step()
+            now[0] += lengths["rest"]
+            watch.step(loss)
+    seconds = watch.record()["seconds"]
+    for name, length in lengths.items():
+        assert seconds[name] == [length] * 3, name
+    assert seconds["all"] == [18.0] * 3
+    assert watch.summary()["data_share"] == pytest.approx(3 / 18)
 
 
 def test_the_picture_shows_what_was_seen(tmp_path: Path) -> None:
@@ -434,10 +460,11 @@ def test_the_picture_shows_what_was_seen(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"budget": 0.0}, "`budget` must be a share above 0; got 0.0"),
-        ({"every": 0}, "`every` must be at least 1; got 0"),
-        ({"optimizer": None}, "`model` and `optimizer` must be given together"),
-        ({"model": 3}, "`model` must be a torch.nn.Module; got 3"),
+        ({"budget": 0.0}, "`budget` must be a share above 0; got 0.0. Leave it out"),
+        ({"every": 0}, "`every` must be at least 1; got 0. Leave it out"),
+        ({"optimizer": None}, "`model` and `optimizer` must be given together; got one. Give both"),
+        ({"model": [nn.Linear(1, 1)]}, r"several ones, as in a GAN, nn.ModuleList"),
+        ({"model": 3}, "`model` must be a torch.nn.Module; got 3. Give the network"),
     ],
 )
 def test_wrong_arguments_are_told(options: dict[str, Any], message: str) -> None:
@@ -449,7 +476,9 @@ def test_wrong_arguments_are_told(options: dict[str, Any], message: str) -> None
 def test_a_loss_of_many_numbers_and_a_missing_model_are_told() -> None:
     model = network()
     with Watch(model, sgd(model)) as watch:
-        with pytest.raises(UsageError, match=r"`loss` must be one number; got \(3,\)"):
+        with pytest.raises(
+            UsageError, match=r"`loss` must be one number; got \(3,\). Give its mean"
+        ):
             watch.step(torch.zeros(3))
     with pytest.raises(UsageError, match="`model` must be known before the first step"):
         Watch().step(1.0)

@@ -176,6 +176,14 @@ def sick(position: int) -> Iterator[tuple[Tensor, Tensor]]:
         yield x, y
 
 
+def check_too_late(found: dict[str, Any], step: int) -> None:
+    """The optimizer has stepped since: all layers are ill, and the first of them is no origin."""
+    assert found["look_step"] == step
+    assert found["weights_finite"] is False
+    assert found["module"] is None
+    assert "module_input_finite" not in found
+
+
 @pytest.mark.parametrize("position", [2, 3])  # at a look, and between looks
 def test_d08_nan_in_an_input(position: int) -> None:
     found = watched(plain(), 6, batches=sick(position)).summary()["nonfinite"]
@@ -183,6 +191,9 @@ def test_d08_nan_in_an_input(position: int) -> None:
     assert found["batch"] == ["inputs"]
     if position == 2:
         assert (found["look_step"], found["inputs"], found["module"]) == (3, True, "0")
+        assert found["weights_finite"]
+    else:
+        check_too_late(found, 5)
 
 
 def test_l04_an_unstable_loss_on_finite_outputs() -> None:
@@ -209,6 +220,32 @@ def test_rnn_19_the_first_layer_that_makes_nan_is_named() -> None:
     assert found["module"] == "1"
     assert found["module_input_finite"]
     assert not found["inputs"]
+
+
+def test_rnn_19_a_layer_that_makes_nan_between_looks_is_not_blamed_on_another() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(FEATURES, 8), nn.Softplus(), Root(), nn.Linear(8, CLASSES))
+    source = [(x.clone(), y) for _, (x, y) in zip(range(6), batches(), strict=False)]
+    root = model[2].forward
+    calls = 0
+
+    def ill(x: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        return root(x) * (math.nan if calls == 2 else 1.0)  # type: ignore[no-any-return]
+
+    model[2].forward = ill  # type: ignore[method-assign]
+    found = watched(model, 6, batches=source).summary()["nonfinite"]
+    assert found["loss_step"] == 2
+    check_too_late(found, 3)
+
+
+def test_weights_that_are_large_and_finite_are_finite() -> None:
+    model = plain()
+    with torch.no_grad():
+        model[0].weight.fill_(1e30)
+    watch = watched(model, 1)
+    assert watch.record()["looks"]["weights_finite"] == [1.0]
 
 
 def test_d07_sorted_labels() -> None:

@@ -170,6 +170,52 @@ def test_keras(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(record["loss"]["loss"]) == 16
 
 
+def stand_in(monkeypatch: pytest.MonkeyPatch, module: str, name: str) -> None:
+    monkeypatch.setitem(sys.modules, module, SimpleNamespace(**{name: object}))
+
+
+def test_lightning_tells_parts_of_a_step_which_are_summed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are divided by their number already."""
+    stand_in(monkeypatch, "lightning.pytorch", "Callback")
+    model = network()
+    scaler = torch.amp.GradScaler("cpu")
+    trainer = SimpleNamespace(
+        optimizers=[torch.optim.SGD(model.parameters(), lr=0.1)],
+        global_step=7,
+        precision_plugin=SimpleNamespace(scaler=scaler),
+    )
+    callback = lightning_callback()
+    callback.on_train_start(trainer, model)
+    assert callback.watch._scaler is scaler
+    for step, losses in enumerate(([1.0, 2.0], [4.0, 8.0])):
+        for number, loss in enumerate(losses):
+            trainer.global_step = 7 + step + number
+            callback.on_train_batch_end(trainer, model, {"loss": torch.tensor(loss)}, None, number)
+    callback.on_train_end(trainer, model)
+    record = callback.watch.record()
+    assert record["steps"] == 2
+    assert record["loss"]["loss"] == [3.0, 12.0]
+
+
+def test_a_transformers_training_that_is_taken_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(monkeypatch, "transformers", "TrainerCallback")
+    model = network()
+    given = {"model": model, "optimizer": torch.optim.SGD(model.parameters(), lr=0.1)}
+    callback = transformers_callback()
+    state = SimpleNamespace(global_step=500)
+    callback.on_train_begin(None, state, None, **given)
+    for _ in range(4):
+        state.global_step += 1
+        callback.on_step_end(None, state, None)
+        if state.global_step % 2 == 0:
+            callback.on_log(None, state, None, {"loss": float(state.global_step)})
+    callback.on_train_end(None, state, None)
+    record = callback.watch.record()
+    assert record["steps"] == 4
+    assert record["loss"]["step"] == [1, 2, 3, 4]
+    assert record["loss"]["loss"] == [502.0, 502.0, 504.0, 504.0]
+
+
 @pytest.mark.parametrize(
     ("make", "name"),
     [

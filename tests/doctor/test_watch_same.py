@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import fitwell
-from fitwell.data import Batches, Examples, Schema
+from fitwell.data import Batches
 from fitwell.doctor import Watch
 from fitwell.train import Supervised
 
-from .watched import CLASSES, FEATURES, batches, data, network
+from .watched import CLASSES, FEATURES, batches, examples, network
 
 
 class Noisy(nn.Module):
@@ -153,13 +153,6 @@ def test_gradients_before_clipping_have_the_size_of_the_loss_not_of_the_scaled_o
         watch.step(loss)
     looks = watch.record()["looks"]
     assert looks["gradient_norm"] == pytest.approx(looks["gradient_norm_unclipped"], rel=1e-5)
-
-
-def examples() -> Examples:
-    x, y = data()
-    names = tuple("abc")
-    schema = Schema(kind="tensor", input_shape=(FEATURES,), target_kind="class", class_names=names)
-    return Examples(inputs=x, targets=y, schema=schema)
 
 
 @pytest.mark.parametrize("given", [True, False])

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 import fitwell
 from fitwell.core.errors import TrainingError, UsageError
-from fitwell.doctor import NaNGuard, Watch
-from fitwell.doctor._watch._stall import OVERSHOT
+from fitwell.doctor import NaNGuard, Stall, Watch
+from fitwell.doctor._watch._stall import OVERSHOT, stall_of
 from fitwell.train import Supervised
 
 from .watched import CLASSES, FEATURES, data, loop, network, sgd
@@ -97,6 +97,50 @@ def test_tune_31_noisy_steps_have_the_cosine_of_the_closed_form(rate: float) -> 
     found = watch.stuck(margin=0.2)
     assert found.value == pytest.approx(-rate / 2, abs=0.02)
     assert found.kind == ("bouncing" if rate > 1 else "noise")
+
+
+def planted(norms: Callable[[int], float], cosine: float, spread: float = 0.0) -> Stall:
+    """Judge a record with a flat loss, and gradients and cosines at 40 looks as they are given."""
+    turns = [1 if i % 2 else -1 for i in range(40)]
+    return stall_of(
+        {
+            "steps": 400,
+            "loss": {"step": list(range(1, 401)), "loss": [5.0, *[1.0] * 399]},
+            "looks": {
+                "step": [10 * i + 1 for i in range(40)],
+                "gradient_norm": [norms(i) for i in range(40)],
+                "gradient_cosine": [cosine + spread * turn for turn in turns],
+            },
+        },
+        0.5,
+        0.02,
+    )
+
+
+def test_a_gradient_that_falls_a_little_has_not_settled() -> None:
+    """At the floor of noise it goes on falling slowly for long, beyond all doubt."""
+    slow = planted(lambda i: 0.99**i, 0.0, 0.1)
+    assert slow.growth_interval[1] < 1
+    assert slow.kind == "noise"
+    fast = planted(lambda i: 0.9**i, 0.0, 0.1)
+    assert fast.growth_interval[1] < 0.5
+    assert fast.kind == "settled"
+
+
+def test_gradients_that_agree_a_little_are_noise_and_no_plateau() -> None:
+    """So they do in any training that went well: the signal is never quite gone."""
+    healthy = planted(lambda i: 1.0, 0.15, 0.1)
+    assert healthy.interval[0] > 0
+    assert healthy.kind == "noise"
+    assert planted(lambda i: 1.0, 0.8, 0.1).kind == "plateau"
+
+
+def test_bouncing_is_told_from_settling_beyond_the_bottom() -> None:
+    assert planted(lambda i: 0.99**i, -0.9).kind == "bouncing"
+    assert planted(lambda i: 1.0 if i else 1e4, -0.9).kind == "bouncing"  # small beside the start
+    assert planted(lambda i: 0.95**i, -0.9).kind == "unclear"
+    assert planted(lambda i: 0.5**i, -0.9).kind == "settled"
+    assert descent(bowl(1.0, 1.0), 1.5).stuck().kind == "settled"
 
 
 def test_too_few_looks_are_no_evidence() -> None:

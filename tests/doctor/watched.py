@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fitwell.data import Examples, Schema
 from fitwell.doctor import Watch
 
 FEATURES, CLASSES, BATCH = 6, 3, 8
@@ -25,6 +26,13 @@ def batches(count: int = 64, seed: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
     while True:
         for start in range(0, count, BATCH):
             yield x[start : start + BATCH], y[start : start + BATCH]
+
+
+def examples() -> Examples:
+    x, y = data()
+    names = tuple("abc")
+    schema = Schema(kind="tensor", input_shape=(FEATURES,), target_kind="class", class_names=names)
+    return Examples(inputs=x, targets=y, schema=schema)
 
 
 def network(seed: int = 1) -> nn.Sequential:

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from fitwell.core.errors import UsageError
 from fitwell.data import Batches
-from fitwell.optim import SGD, Cosine
+from fitwell.optim import SGD, Cosine, Lookahead
 from fitwell.train import (
     Checkpoints,
     CheckpointWriter,
@@ -293,10 +293,27 @@ def test_groups_keep_their_own_rates() -> None:
     assert trainer.fit(batches(), epochs=3).losses == losses
 
 
-def test_an_optimizer_that_needs_a_closure_is_refused() -> None:
-    model = network()
-    with pytest.raises(UsageError, match=r"`optimizer` must step without a closure; got LBFGS"):
-        Trainer(model, objective(), torch.optim.LBFGS(model.parameters()))
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_an_optimizer_that_needs_a_closure_trains_as_by_hand(wrapped: bool) -> None:
+    theirs, ours = network(), network()
+    for model in (theirs, ours):
+        model[1].momentum = 0.0  # statistics are counted once by ours, at each look by hand
+    optimizer = torch.optim.LBFGS(theirs.parameters(), lr=0.1, max_iter=4)
+    for x, y in batches():
+
+        def closure(x: Tensor = x, y: Tensor = y) -> Tensor:
+            optimizer.zero_grad()
+            loss = F.cross_entropy(theirs(x), y)
+            loss.backward()
+            return loss
+
+        optimizer.step(closure)
+    made: torch.optim.Optimizer = torch.optim.LBFGS(ours.parameters(), lr=0.1, max_iter=4)
+    if wrapped:
+        made = Lookahead(made, k=1000)
+    Trainer(ours, objective(), made).fit(batches(), epochs=1)
+    one, other = (nn.utils.parameters_to_vector(m.parameters()) for m in (ours, theirs))
+    torch.testing.assert_close(one, other)
 
 
 # Schedulers: these need a Trainer that leaves the rates alone without a `schedule` ----------------

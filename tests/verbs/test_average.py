@@ -111,6 +111,22 @@ def test_a_regression_is_compared_by_its_error(prices: Run, tmp_path: Path) -> N
     assert fitwell.open_run(tmp_path / "out").result["test"] == prices.result["test"]
 
 
+def test_members_of_one_fold_are_averaged_on_their_rows(tmp_path: Path) -> None:
+    few: dict[str, Any] = {"model": "MLP(hidden=(4,))", "report": False, "quiet": True}
+    made = fitwell.crossval("wine", folds=2, epochs=1, group=tmp_path / "folds", **few)
+    one, other = made.group.members()
+    again = Run.open(copied(one, tmp_path / "again"))
+    again.save_model({name: 2 * part for name, part in one.load_model().items()})
+    found = fitwell.average(one, again.folder, output=tmp_path / "mean")
+    kept = Run.open(found.run)
+    assert kept.manifest["rows"] == "pool"
+    measured = fitwell.evaluate(kept)
+    assert measured.counts == one.manifest["data"]["counts"]
+    assert measured.parts["valid"] == kept.result["valid"]
+    with pytest.raises(UsageError, match="must have the same data; got"):
+        fitwell.average(one, other, output=tmp_path / "no")
+
+
 def test_data_in_memory_is_given_again(tmp_path: Path) -> None:
     x = torch.randn(80, 3)
     data = (x, (x[:, 0] > 0).long())

@@ -57,6 +57,12 @@ def test_new_labelled_data_is_measured_like_scikit_learn(
     assert "data     " in str(fitwell.evaluate(kinds.folder, fresh))
 
 
+def test_the_device_may_be_found_out(digits: Run) -> None:
+    assert fitwell.evaluate(digits, device="auto").parts == fitwell.evaluate(digits).parts
+    with pytest.raises(UsageError, match="`device` must be one that torch can use here; got 'gpu'"):
+        fitwell.evaluate(digits, device="gpu")
+
+
 def test_data_without_targets_is_refused(prices: Run, tmp_path: Path) -> None:
     bare = houses(tmp_path / "bare.csv", without=("price",))
     with pytest.raises(UsageError, match=r"`data` must hold the targets 'price'; got .*bare\.csv"):

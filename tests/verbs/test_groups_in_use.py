@@ -140,6 +140,9 @@ def test_a_member_goes_on_with_its_group(two, folds, tmp_path: Path) -> None:
     member = fitwell.Group.open(folder).members()[0]
     with pytest.raises(UsageError, match=r"member of a group.*fitwell ensemble wine .*--resume"):
         fitwell.resume(member.folder)
+    alone = shutil.copytree(member.folder, tmp_path / "alone")
+    with pytest.raises(UsageError, match=r"alone was a member of a group and is no longer in it"):
+        fitwell.resume(alone)
     member.update(status="stopped")
     for use in (fitwell.evaluate, fitwell.ensemble):
         with pytest.raises(RunError, match=r"Go on with: fitwell ensemble wine .*--resume"):

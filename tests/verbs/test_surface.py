@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+import torch.nn.functional as F
 from torch import nn
 
 import fitwell
+from fitwell import doctor
 from fitwell.core.errors import RunError, UsageError
 from fitwell.doctor import LossLine, LossPlane, state_digest
 from fitwell.train import Run
@@ -195,6 +200,81 @@ def test_a_model_of_ones_own_is_given_again(tmp_path: Path) -> None:
     assert plane_of(found).centre > 0
 
 
+def test_a_module_of_ones_own_stays_as_it_is(tmp_path: Path) -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.BatchNorm1d(8), nn.Linear(8, 10))
+    run = quick("digits", run=tmp_path / "own", model=net, epochs=3, keep_every=10)
+    with torch.no_grad():
+        net[1].weight.add_(1.0)  # the user went on with it
+    before = state_digest(net)
+    for kind in ("slice", "trajectory"):
+        found = surface(run, kind=kind, points=3, rows=50, model=net, quiet=True)
+        assert found.mode == ("eval" if kind == "slice" else "batch")
+        assert state_digest(net) == before
+
+
+@pytest.mark.parametrize("rows", [64 + 1, 2 * 64 + 1, 2, 3])
+def test_no_batch_is_a_single_row(normed: list[Run], rows: int) -> None:
+    found = surface(normed[0], kind="line", points=3, rows=rows, mode="train", quiet=True)
+    assert found.examples == rows
+    assert all(math.isfinite(loss) for loss in line_of(found).losses)
+
+
+def test_a_single_row_has_no_statistics(normed: list[Run]) -> None:
+    with pytest.raises(UsageError, match=r"^surface: `rows` must be at least 2 .*; got 1\. .*eval"):
+        surface(normed[0], kind="line", points=3, rows=1, mode="batch", quiet=True)
+    assert surface(normed[0], kind="line", points=3, rows=1, quiet=True).examples == 1
+
+
+def test_the_seed_is_that_of_the_noise_too(trio: list[Run]) -> None:
+    states = [run.load_model() for run in trio]
+    model, inputs = trio[0].model(), torch.rand(20, 1, 8, 8)
+    batch = (inputs, torch.arange(20) % 10)
+    asked: list[Callable[[int], Any]] = [
+        lambda seed: doctor.interpolation(
+            *(model, F.cross_entropy, batch, *states[:2]), points=3, mode="train", seed=seed
+        ),
+        lambda seed: doctor.plane_through(
+            model, F.cross_entropy, batch, states, points=2, mode="train", seed=seed
+        ),
+        lambda seed: doctor.trajectory_plane(
+            model, F.cross_entropy, batch, states, points=2, mode="train", seed=seed
+        ),
+    ]
+    for ask in asked:
+        assert ask(3) == ask(3)
+        assert ask(3).losses != ask(4).losses
+    noisy = [
+        surface(*trio[:2], points=3, rows=ALL, mode="train", seed=seed, quiet=True).surface.losses
+        for seed in (3, 3, 4)
+    ]
+    assert noisy[0] == noisy[1] != noisy[2]
+
+
+def test_a_surface_without_a_finite_loss_is_refused(trio: list[Run], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(UsageError, match=r"^surface: `span` must .*; got 1e\+38, .* 16 .*--span"):
+        surface(*trio, points=4, rows=50, span=1e38, output=out, quiet=True)
+    run = Run.open(shutil.copytree(trio[0].folder, tmp_path / "run"))
+    weights = run.load_model()
+    run.save_model({k: torch.full_like(v, torch.nan) for k, v in weights.items()})
+    with pytest.raises(UsageError, match=r"^surface: `run` must have a finite loss; .*evaluate"):
+        surface(run.folder, points=3, rows=50, output=out, quiet=True)
+    assert not out.exists()
+    found = surface(trio[0], points=3, rows=50, span=1e30, output=out, quiet=True)
+    assert math.isfinite(plane_of(found).centre)  # the weights themselves are on it
+
+
+def test_the_progress_of_a_plane_counts_its_barriers(
+    trio: list[Run], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    told: list[tuple[int, int]] = []
+    monkeypatch.setattr("fitwell.verbs._surface._verb._progress", lambda *done: told.append(done))
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    surface(*trio, points=3, rows=50, output=tmp_path)
+    of = 9 + 3 * 11
+    assert told == [(done, of) for done in range(1, of + 1)]
+
+
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"kind": "plane"}, "`kind` 'plane' is of three runs; got 1. For 1 take slice or line"),
     ({"kind": "way"}, "`kind` must be one of 'slice', 'line', .*; got 'way'"),
@@ -221,6 +301,8 @@ def test_runs_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(UsageError, match=r"must be different runs; got .*digits twice"):
         surface(digits.folder, digits.folder)
+    with pytest.raises(UsageError, match=r"must be different runs; got .*run-1 twice"):
+        surface(trio[0], trio[1], trio[1])
     with pytest.raises(UsageError, match=r"must have the same model; got MLP.* and CNN"):
         surface(trio[0], normed[0])
     with pytest.raises(UsageError, match=r"must have the same inputs and outputs; got \(\(1, 8"):

@@ -83,6 +83,43 @@ def corrected_t_interval(
     return mean - half, mean + half
 
 
+def slope_interval(
+    x: Sequence[float], y: Sequence[float], *, level: float = 0.95
+) -> tuple[float, tuple[float, float]]:
+    """Give the slope of the straight line through some points, and its interval.
+
+        slope = Σ (xᵢ - x̄)(yᵢ - ȳ) / S,  S = Σ (xᵢ - x̄)²
+        slope ± t · √( rest / (n - 2) / S ),  t the quantile at n - 2 degrees of freedom
+
+    Two points leave no scatter to judge by: their interval has no ends.
+
+    Args:
+        x: Places; not all the same.
+        y: Values there, whose scatter around the line is normal and everywhere the same.
+        level: Probability with which the range covers the slope.
+
+    Raises:
+        UsageError: Fewer than two places, not as many values, or a level outside (0, 1).
+
+    Checked against: scipy.stats.linregress.
+    """
+    if len(x) != len(y) or len(set(x)) < 2:
+        raise UsageError(
+            "slope_interval: `x` must be at least two places, with a value each in `y`; got"
+            f" {len(set(x))} places of {len(x)} and {len(y)} values. Use more points."
+        )
+    _check_level("slope_interval", level)
+    count = len(x)
+    center, mean = math.fsum(x) / count, math.fsum(y) / count
+    spread = math.fsum((a - center) ** 2 for a in x)
+    slope = math.fsum((a - center) * (b - mean) for a, b in zip(x, y, strict=True)) / spread
+    if count < 3:
+        return slope, (-math.inf, math.inf)
+    rest = math.fsum((b - mean - slope * (a - center)) ** 2 for a, b in zip(x, y, strict=True))
+    half = t_quantile((1 + level) / 2, count - 2) * math.sqrt(rest / (count - 2) / spread)
+    return slope, (slope - half, slope + half)
+
+
 def t_quantile(share: float, freedom: int) -> float:
     """Give the point below which this share of Student's t distribution lies.
 

@@ -42,7 +42,7 @@ from ._curvature import plane_through as plane_through
 from ._curvature import random_direction as random_direction
 from ._curvature import spectral_density as spectral_density
 from ._curvature import trajectory_plane as trajectory_plane
-from ._probes import AccuracyGap as AccuracyGap
+from ._measure import AccuracyGap as AccuracyGap
 from ._probes import AdversarialValidation as AdversarialValidation
 from ._probes import Duplicates as Duplicates
 from ._probes import GeneralizationGap as GeneralizationGap

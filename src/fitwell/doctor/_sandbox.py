@@ -5,21 +5,22 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
-import hashlib
 import random
 from collections.abc import Callable, Iterator, Mapping
-from types import FunctionType, MethodType
 from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 from torch.utils.data import Dataset
 
 from ..core.errors import TrainingError, UsageError
 from ..data import Examples
 from ..train._state import random_state, restore_random
+from ._digest import state_digest as state_digest
+from ._reached import Copier, lent
 
 Probe = TypeVar("Probe", bound=Callable[..., Any])
 
@@ -39,9 +40,11 @@ def sandbox(*parts: Any, seed: int | None = None) -> Iterator[tuple[Any, ...]]:
         with sandbox(model, optimizer, schedule, batches) as (model, optimizer, schedule, batches):
             ...  # train, break, measure
 
-    Data sets are shared, not copied. Models made by `torch.compile` are run without compilation. A
-    hook or loss that writes into something outside of `parts` still does; give that as a part too.
-    An iteration that is under way is not a part: give the batches that it came from.
+    Rows of data sets are shared, not copied; their generators and positions are their own. A loss
+    or hook that reaches a model by its name, for a penalty on the weights, reaches the copy. One
+    that writes into something else outside of `parts` still does; give that as a part too. Models
+    made by `torch.compile` are run without compilation. An iteration that is under way is not a
+    part: give the batches that it came from.
 
     Args:
         parts: Models, optimizers, schedules, scalers, batches, loaders, generators or anything else
@@ -50,26 +53,30 @@ def sandbox(*parts: Any, seed: int | None = None) -> Iterator[tuple[Any, ...]]:
 
     Raises:
         UsageError: A part cannot be copied.
-        TrainingError: A part is not as it was at the end.
+        TrainingError: A part is not as it was at the end. Of models, weights, gradients, buffers
+            and modes were put back then.
 
     Checked against: `state_digest` before and after, and trainings that go on to the same bits.
     """
-    before = state_digest(*parts)
-    kept = random_state()
-    copies = _copies(parts)
+    before, kept, saved = state_digest(*parts), random_state(), _saved(parts)
+    copied = copies(*parts)
     try:
         if seed is not None:
             torch.manual_seed(seed)
             np.random.seed(seed % 2**32)
             random.seed(seed)
         with torch.inference_mode(False), torch.enable_grad():
-            yield copies
+            yield copied
     finally:
         restore_random(kept)
-    if state_digest(*parts) != before:
+        changed = state_digest(*parts) != before
+        if changed:
+            _put_back(saved)
+    if changed:
         raise TrainingError(
             "sandbox: an original was changed by the experiment, through something that both share,"
-            " such as a hook. Give what is shared as a part."
+            " such as a hook. Weights, gradients, buffers and modes of models were put back. Give"
+            " what is shared as a part."
         )
 
 
@@ -99,26 +106,17 @@ def undisturbed(probe: Probe) -> Probe:
     return cast(Probe, asked)
 
 
-def state_digest(*parts: Any) -> str:
-    """Give a SHA-256 over all that a training depends on: equal only for states equal to the bit.
+def copies(*parts: Any) -> tuple[Any, ...]:
+    """Copy all parts at once, so that what they share is shared by the copies.
 
-    Values, gradients and flags of tensors; buffers, modes and hooks of modules; states and
-    settings of optimizers, schedules, loaders and generators; torch's, NumPy's and Python's random
-    generators. Contents of data sets are left out.
+    Tensors with a history that a module keeps are copied without it.
 
     Args:
         parts: As for `sandbox`.
+
+    Raises:
+        UsageError: A part cannot be copied.
     """
-    digest = hashlib.sha256()
-    seen: dict[int, int] = {}
-    alive: list[Any] = []  # an id is only one's own while its object lives
-    for part in (random_state(), *parts):
-        _add(digest, part, seen, alive)
-    return digest.hexdigest()
-
-
-def _copies(parts: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Copy all parts at once, so that what they share is shared by the copies."""
     memo: dict[int, Any] = {}
     plain = tuple(uncompiled(part) for part in parts)
     within = list(_within(plain))
@@ -128,7 +126,8 @@ def _copies(parts: tuple[Any, ...]) -> tuple[Any, ...]:
         for part in within:
             if isinstance(part, Optimizer):
                 _copy_optimizer(part, memo)
-        copies = copy.deepcopy(plain, memo)
+        copier = Copier(memo)
+        made: tuple[Any, ...] = copier.parts(copy.deepcopy(plain, memo))
     except (TypeError, RuntimeError, NotImplementedError) as err:
         raise UsageError(
             f"sandbox: `parts` must be such that copy.deepcopy can copy them; got {err}."
@@ -136,11 +135,62 @@ def _copies(parts: tuple[Any, ...]) -> tuple[Any, ...]:
         ) from err
     for part in within:
         if isinstance(part, nn.Module):
-            for p in part.parameters():  # whose copies come without gradients
-                memo[id(p)].grad = None if p.grad is None else p.grad.detach().clone()
+            _complete(part, memo)
+            copier.within(memo[id(part)])
         elif hasattr(part, "batch_size") and hasattr(part, "load_state_dict"):
             memo[id(part)].load_state_dict(part.state_dict())
-    return copies
+    return made
+
+
+def _complete(model: nn.Module, memo: dict[int, Any]) -> None:
+    """Give the copies of parameters their gradients, which `copy.deepcopy` leaves out."""
+    made = memo.get(id(model))
+    found = {} if made is None else dict(made.named_parameters(remove_duplicate=False))
+    for name, p in model.named_parameters(remove_duplicate=False):
+        other = found.get(name)
+        if other is None or other is p or memo.get(id(p), other) is not other:
+            raise UsageError(
+                f"sandbox: `parts` must be such that copy.deepcopy can copy them; got a"
+                f" {type(model).__name__} whose copy has not a copy of {name}. Hand the memo on in"
+                " its __deepcopy__."
+            )
+        other.grad = None if p.grad is None else p.grad.detach().clone()
+
+
+def _saved(parts: tuple[Any, ...]) -> list[Callable[[], None]]:
+    """Give what puts models back, from main memory."""
+    found: list[Callable[[], None]] = []
+    for part in _within(parts):
+        if isinstance(part, nn.Module):
+            tensors = [t for t in (*part.parameters(), *part.buffers()) if not is_lazy(t)]
+            found += [functools.partial(_put_tensor_back, t, *_kept(t)) for t in tensors]
+            for module in part.modules():
+                found.append(functools.partial(setattr, module, "training", module.training))
+    return found
+
+
+def _kept(tensor: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None, bool]:
+    grad = tensor.grad if tensor.is_leaf else None
+    values = tensor.detach().to("cpu", copy=True)
+    slopes = None if grad is None else grad.detach().to("cpu", copy=True)
+    return values, grad, slopes, tensor.requires_grad
+
+
+def _put_tensor_back(
+    tensor: Tensor, values: Tensor, grad: Tensor | None, slopes: Tensor | None, trained: bool
+) -> None:
+    tensor.data.copy_(values)
+    if tensor.is_leaf:
+        tensor.requires_grad_(trained)
+        if grad is not None and slopes is not None:
+            grad.data.copy_(slopes)
+        tensor.grad = grad
+
+
+def _put_back(saved: list[Callable[[], None]]) -> None:
+    with torch.no_grad():
+        for put in saved:
+            put()
 
 
 def _within(part: Any) -> Iterator[Any]:
@@ -160,16 +210,28 @@ def _prepare(part: Any, memo: dict[int, Any]) -> None:
     """Note what is not to be copied as it is: data, tensors with a history, running workers."""
     if isinstance(part, nn.Module):
         for module in part.modules():
-            for value in vars(module).values():
-                if isinstance(value, Tensor) and not value.is_leaf:
+            for value in _tensors(list(vars(module).values())):
+                if not value.is_leaf:
                     memo[id(value)] = value.detach().clone()
+        return
+    if isinstance(part, (Dataset, Examples)):
+        lent(part, memo)
     for name in ("dataset", "examples"):
         data = getattr(part, name, None)
-        if isinstance(data, (Dataset, Examples, Tensor, list, tuple)):
-            memo[id(data)] = data
+        if data is not None:
+            lent(data, memo)
     running = getattr(part, "_iterator", None)
     if running is not None:
         memo[id(running)] = None
+
+
+def _tensors(held: Any) -> Iterator[Tensor]:
+    """Give the tensors in nested lists and dicts."""
+    if isinstance(held, Tensor):
+        yield held
+    elif isinstance(held, (list, tuple, dict)):
+        for item in held.values() if isinstance(held, dict) else held:
+            yield from _tensors(item)
 
 
 def _copy_optimizer(optimizer: Optimizer, memo: dict[int, Any]) -> None:
@@ -195,61 +257,3 @@ def _copy_optimizer(optimizer: Optimizer, memo: dict[int, Any]) -> None:
 
         setattr(counted, _STEP, True)
         made.step = counted  # type: ignore[method-assign]
-
-
-def _add(digest: Any, value: Any, seen: dict[int, int], alive: list[Any]) -> None:
-    """Take in a value; what was seen before as the place where it was."""
-    if isinstance(value, (str, int, float, bool, bytes, type(None), torch.dtype, torch.device)):
-        digest.update(f"{type(value).__name__}{value!r};".encode())
-        return
-    if id(value) in seen:
-        digest.update(f"again{seen[id(value)]};".encode())
-        return
-    seen[id(value)] = len(seen)
-    alive.append(value)
-    digest.update(f"{type(value).__qualname__}:".encode())
-    for item in _parts_of(value):
-        _add(digest, item, seen, alive)
-    digest.update(b";")
-
-
-def _parts_of(value: Any) -> Iterator[Any]:
-    """Give what a value consists of."""
-    if isinstance(value, Tensor):
-        plain = value.detach().cpu().contiguous().reshape(-1)
-        yield str((value.dtype, tuple(value.shape), value.device, value.requires_grad))
-        yield plain.view(torch.uint8).numpy().tobytes() if plain.numel() else b""
-        yield value.grad if value.is_leaf else None
-    elif isinstance(value, nn.Module):
-        for name, module in value.named_modules():
-            yield from (name, type(module).__qualname__, module.training)
-            for kind, held in vars(module).items():
-                if kind.endswith("_hooks"):
-                    yield from (kind, list(held.values()))
-                elif kind in ("_parameters", "_buffers") or isinstance(held, Tensor):
-                    yield from (kind, held)
-                elif isinstance(held, (int, float, str, bool, torch.Generator)):
-                    yield from (kind, held)
-    elif isinstance(value, Optimizer):
-        yield from sorted(vars(value).items())
-    elif isinstance(value, torch.Generator):
-        yield value.get_state()
-    elif isinstance(value, np.random.Generator):
-        yield repr(value.bit_generator.state)
-    elif isinstance(value, np.ndarray):
-        yield value.tobytes()
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from (key, item)
-    elif isinstance(value, (list, tuple, set, frozenset)):
-        yield from value
-    elif isinstance(value, (Dataset, Examples)):
-        yield id(value)
-    elif hasattr(value, "state_dict"):
-        yield value.state_dict()
-    elif isinstance(value, (type, FunctionType)):
-        yield value.__qualname__
-    elif isinstance(value, MethodType):
-        yield from (value.__func__, value.__self__)
-    elif hasattr(value, "__dict__"):
-        yield from vars(value).items()

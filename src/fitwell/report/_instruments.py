@@ -87,14 +87,14 @@ def _some(names: Sequence[str], most: int = 4) -> str:
     return ", ".join(names[:most]) + more
 
 
-def probe_section(records: Records) -> list[dict[str, Any]]:
-    """Give the answers of probes that are kept beside a run, the newest last.
+def probe_section(folder: Path) -> list[dict[str, Any]]:
+    """Give the answers of probes that are kept beside a run or a sweep, the newest last.
 
     Args:
-        records: Records of the run.
+        folder: Of the run or the sweep.
     """
     kept = sorted(
-        (path for path in (records.folder / "probes").glob("*.json") if path.is_file()),
+        (path for path in (folder / "probes").glob("*.json") if path.is_file()),
         key=lambda path: (path.stat().st_mtime, path.name),
     )
     answers, left = [], _BYTES
@@ -119,9 +119,14 @@ def _shown(answer: Mapping[str, Any], name: str, picture: Picture) -> dict[str, 
         "verdict": words,
         "color": color,
         "conclusion": answer["conclusion"],
+        "notes": [_sentence(str(note)) for note in sequence(answer.get("notes"))],
         "seconds": "" if seconds is None else duration(seconds),
         "picture": picture,
     }
+
+
+def _sentence(note: str) -> str:
+    return f"{note[:1].upper()}{note[1:]}."
 
 
 def _picture(path: Path) -> Picture:

@@ -49,7 +49,7 @@ def render_report(run_folder: str | Path, /) -> str:
         classes=classification(records),
         regression=residual_section(records),
         watched=watch_section(records),
-        probes=probe_section(records),
+        probes=probe_section(records.folder),
         metrics=metric_table(records),
         settings=settings_table(records),
         data=data_section(records),

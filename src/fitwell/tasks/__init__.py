@@ -1,5 +1,6 @@
 """Tasks: what to do with a kind of data."""
 
+from ._parts import innermost as innermost
 from ._parts import make_optimizer as make_optimizer
 from ._parts import optimizer_spec as optimizer_spec
 from ._parts import pick_device as pick_device

@@ -69,8 +69,8 @@ def _inner(name: str, value: Any) -> str | Spec:
     )
 
 
-def rate_of(text: str | Spec) -> float:
-    """Give the learning rate that an optimizer's printed form stands for.
+def innermost(text: str | Spec) -> Spec:
+    """Give the optimizer inside of all wrappers, with the defaults of what is not named.
 
     Args:
         text: The printed form.
@@ -81,9 +81,21 @@ def rate_of(text: str | Spec) -> float:
     spec = optimizer_spec(text)
     while spec.name in WRAPPERS:
         spec = spec.kwargs["optimizer"]
-    if "lr" in spec.kwargs:
-        return float(spec.kwargs["lr"])
-    return float(inspect.signature(OPTIMIZERS[spec.name]).parameters["lr"].default)
+    known = inspect.signature(OPTIMIZERS[spec.name]).parameters.values()
+    usual = {one.name: one.default for one in known if one.default is not one.empty}
+    return Spec(spec.name, spec.args, {**usual, **spec.kwargs})
+
+
+def rate_of(text: str | Spec) -> float:
+    """Give the learning rate that an optimizer's printed form stands for.
+
+    Args:
+        text: The printed form.
+
+    Raises:
+        UnknownName: No optimizer of that name.
+    """
+    return float(innermost(text).kwargs["lr"])
 
 
 def make_optimizer(

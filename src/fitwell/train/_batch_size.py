@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, final
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..core.errors import UsageError
@@ -307,10 +307,11 @@ class _Probe:
                 f" {batch_length(batch)}. Lower `limit` to the number of examples there are."
             )
 
-        def gradients() -> None:
+        def gradients() -> Tensor:
             with autocast(self._precision, self._device):
                 loss, _ = self._objective(self._model, batch)
             backward(loss)
+            return loss
 
         gradients()
         take_step(self._optimizer, gradients)

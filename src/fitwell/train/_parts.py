@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import Dataset, IterableDataset
 
 from ..core.errors import UsageError
-from ._passes import Precision
+from ._passes import Precision, needs_closure
 from ._torch_schedule import TorchSchedule
 
 
@@ -27,7 +26,7 @@ def check_parts(model: nn.Module, objective: object, optimizer: Any, schedule: o
 
     Raises:
         UsageError: The objective is a loss, the optimizer is a class, has none of the model's
-            parameters or needs a closure, or the schedule is a scheduler of torch.
+            parameters, or the schedule is a scheduler of torch.
     """
     if isinstance(objective, nn.Module):
         name = type(objective).__name__
@@ -47,13 +46,6 @@ def check_parts(model: nn.Module, objective: object, optimizer: Any, schedule: o
         raise UsageError(
             "Trainer: `optimizer` must be over parameters of `model`; got one that has none of"
             " them, so that nothing would be learned. Make it from model.parameters()."
-        )
-    closure = inspect.signature(optimizer.step).parameters.get("closure")
-    needed = closure is not None and closure.default is closure.empty
-    if needed and not getattr(optimizer, "needs_closure", False):
-        raise UsageError(
-            "Trainer: `optimizer` must step without a closure; got"
-            f" {type(optimizer).__name__}. Use AdamW, or a loop of your own."
         )
     if isinstance(schedule, (LRScheduler, TorchSchedule)):
         raise UsageError(
@@ -94,7 +86,7 @@ def check_steps(
             "Trainer: `precision` must be float32 or bf16 on a CPU, where fp16 is up to a"
             " hundred times slower; got fp16. Use bf16."
         )
-    if precision == "fp16" and getattr(optimizer, "needs_closure", False):
+    if precision == "fp16" and needs_closure(optimizer):
         raise UsageError(
             f"Trainer: `precision` must be float32 or bf16 for {type(optimizer).__name__}, which"
             " looks at gradients twice in a step; got fp16. Use bf16."

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any, Literal
 
 import torch
@@ -37,12 +38,31 @@ def take_step(optimizer: Optimizer, again: Callable[[], Any]) -> None:
 
     Args:
         optimizer: With the gradients of the parameters in place.
-        again: Leaves the gradients anew, where the optimizer has moved the parameters for a look.
+        again: Leaves the gradients anew, where the optimizer has moved the parameters for a look,
+            and gives the loss.
     """
-    if getattr(optimizer, "needs_closure", False):
+    if needs_closure(optimizer):
         optimizer.step(partial(_anew, optimizer, again))
     else:
         optimizer.step()
+
+
+def needs_closure(optimizer: Optimizer) -> bool:
+    """Say whether an optimizer computes gradients again in a step, as SAM and torch's LBFGS do.
+
+    Args:
+        optimizer: Also a wrapped one.
+    """
+    if getattr(optimizer, "needs_closure", False) or _asks_for_one(type(optimizer).step):
+        return True
+    inner = getattr(optimizer, "optimizer", None)
+    return isinstance(inner, Optimizer) and needs_closure(inner)
+
+
+@cache
+def _asks_for_one(step: Callable[..., Any]) -> bool:
+    closure = inspect.signature(step).parameters.get("closure")
+    return closure is not None and closure.default is closure.empty
 
 
 def _anew(optimizer: Optimizer, again: Callable[[], Any]) -> Any:

@@ -199,10 +199,11 @@ class _Runner:
         self._plain.train()
         return loss
 
-    def _gradients(self) -> None:
+    def _gradients(self) -> Tensor:
         with autocast(self._way.precision, self._race.device):
             loss, _ = self._race.objective(self._model, self._race.batch)
         backward(loss)
+        return loss
 
     def _step(self) -> None:
         self._gradients()

@@ -27,6 +27,7 @@ from ._checks import check_same_data
 from ._measure import measure
 from ._open_run import open_run, splits_again
 from ._session import pick_device
+from ._several._pool import as_trained
 
 _CHANCE = 0.05
 _PARTS = ("valid", "test")
@@ -227,7 +228,7 @@ def _rows(run: Run) -> dict[str, list[int]]:
 
 
 def _splits(run: Run, data: Any) -> Splits:
-    splits = splits_again(run, data, owner="average")
+    splits = as_trained(run, splits_again(run, data, owner="average"))
     check_same_data(run, splits)
     return splits
 
@@ -248,8 +249,12 @@ def _manifest(members: Sequence[Run], target: Path) -> dict[str, Any]:
         name: members[0].manifest[name]
         for name in ("task", "settings", "best_mode", "recording", "schema", "scaling", "data")
     }
+    of_folds = {
+        name: members[0].manifest[name] for name in ("rows",) if name in members[0].manifest
+    }
     return {
         **kept,
+        **of_folds,
         "averaged_from": origin,
         "versions": versions(),
         "command": shlex.join(words),

@@ -116,6 +116,7 @@ def evaluate(
         DataError: The new data is bad.
         UsageError: The new data has no targets, or there is nothing to make views by.
     """
+    device = pick_device(device)
     group, note = as_group(run), ""
     if group is not None:
         from ._several._use import evaluate_group
@@ -128,7 +129,7 @@ def evaluate(
     single: Any = run
     opened = open_run(single, model=model)
     chosen = Views.of("evaluate", opened, views, augment, plain_weight, combine)
-    network = opened.model().to(pick_device(device))
+    network = opened.model().to(device)
     settings = opened.settings
     task = opened.known_task
     parts = _parts(opened, data)

@@ -24,7 +24,8 @@ class Recording:
         csv: Whether the metrics are written as CSV too.
         wandb: Project of Weights & Biases that follows the run.
         mlflow: Experiment of MLflow that follows the run.
-        watch: Whether gradients, updates, activations and times are watched.
+        watch: Whether gradients, updates, activations and times are watched, and on a CPU the
+            first loss that is not finite.
         copy_to: Folder that the run is copied to while it trains.
         copy_seconds: Time between looks for something new to copy.
     """
@@ -89,7 +90,10 @@ class Recording:
         if self.mlflow is not None:
             found.append(MLflow(self.mlflow, **shown))
         if self.watch:
-            from ..doctor import WatchLog
+            from ..doctor import NaNGuard, WatchLog
 
             found.append(WatchLog(run.folder))
+            chosen = run.settings.optimization
+            if chosen.device == "cpu" and chosen.workers == 1:  # reading each loss costs no waiting
+                found.append(NaNGuard())
         return found

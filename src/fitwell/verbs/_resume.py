@@ -65,11 +65,18 @@ def resume(
 
 def _refuse_member(run: Run) -> None:
     """Refuse a run that is trained with others: it has no checkpoints, and rows of its own."""
-    if "member" in run.manifest and group_of(run.folder) is not None:
+    if "member" not in run.manifest:
+        return
+    if group_of(run.folder) is not None:
         raise UsageError(
             f"resume: `run` must be trained on its own; {run.folder} is a member of a group, which"
             f" is trained with the others. Go on with: {remedy(run.folder)}"
         )
+    raise UsageError(
+        f"resume: `run` must be trained on its own; {run.folder} was a member of a group and is no"
+        " longer in it. Go on with the group, or train a run with its settings: fitwell train"
+        f" --like {run.folder}"
+    )
 
 
 def _resume(opened: Run, given: Mapping[str, Any], world: World) -> Run:

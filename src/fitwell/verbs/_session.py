@@ -285,11 +285,11 @@ class Session:
         every = self.run.settings.optimization.unfreeze_every
         observers: list[object] = [] if every is None else [Unfreezing(every)]
         observers += [MetricsLog(self.run, kept.log_every), best]
-        observers += kept.loggers(self.run)
         if self.max_minutes is not None:
             observers.append(TimeBudget(self.max_minutes))
         checkpoints = self.run.checkpoints(kept.retention())
         observers.append(CheckpointWriter(checkpoints, kept.checkpoint_seconds, best))
+        observers += kept.loggers(self.run)  # after it: what fails there costs no checkpoint
         if kept.copy_to is not None:
             observers.append(CopyOut(self.run.folder, kept.copy_to, kept.copy_seconds))
         if not self.quiet:  # last, so that nothing that fails before it leaves a bar behind

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from ...core.intervals import wilson_interval
 from ...core.significance import rmse_interval
-from .._probes._rows import as_floats
 from .._result import Interval
+from .._rows import as_floats
 
 NAMES: Final = ("constant", "linear", "neighbors", "svm", "boosting", "net")
 """From the simplest on."""

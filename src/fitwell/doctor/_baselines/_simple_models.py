@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor, nn
 
 from ...core.errors import TrainingError, UsageError
@@ -20,8 +19,8 @@ from ...core.significance import Z95, holm, mcnemar, signed_rank
 from ...data import Examples
 from ...nn import TableEncoder
 from .._measure import mean_interval
-from .._probes._rows import Data, as_floats, drawn, inputs_and_targets, taken
 from .._result import Interval, ProbeResult, draw_rows
+from .._rows import Data, answers_to, drawn, inputs_and_targets, taken
 from .._sandbox import sandbox
 from ._models import (
     NAMES,
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
 
 _OWNER: Final = "simple_models"
 _LIKELY: Final = 0.05
-_CHUNK: Final = 1024
 
 
 @final
@@ -51,8 +49,9 @@ class SimpleModels(ProbeResult):
         value: Score of the network on the held-out part; without one, of the best simple model.
         interval: 95% interval of `value`.
         control: Score of the best simple model; without a network, of the constant one.
-        found: Whether a simple model is better than the network; without one, whether the inputs
-            tell simple models nothing. None if the evidence does not say.
+        found: Whether a simple model is better than the network, by its test and by the interval
+            of the difference; without one, whether the inputs tell simple models nothing. None if
+            the evidence does not say.
         conclusion: One sentence.
         metric: Of the scores.
         scores: Of each simple model.
@@ -115,7 +114,8 @@ def simple_models(
         model: The network; gives scores of classes or numbers. Measured in evaluation mode, on a
             copy.
         answers: In place of `model`, what it has answered to `valid`: (N, K) scores of classes,
-            (N,) classes, or (N,) numbers.
+            (N,) classes, or (N,) numbers. Scores are those of classes 0, 1, ..., K - 1; of a single
+            logit, give the classes that it says.
         encoder: Turns inputs into numbers for the simple models; None takes pixels in [0, 1], and
             the encoded columns of tables (`TableEncoder`, fitted to `train`).
         only: Which of constant, linear, neighbors, svm, boosting and net to fit; constant is always
@@ -127,6 +127,7 @@ def simple_models(
 
     Raises:
         UsageError: Targets or answers are missing or do not fit, or a name is not known.
+        TrainingError: The network answers what is no number.
 
     Source: cortes1995support, for the support vector machine; mcnemar1947note;
         wilcoxon1945individual; holm1979simple; agresti2005simple, for the interval.
@@ -136,9 +137,15 @@ def simple_models(
     x, y, metric = _part(train, drawn(len(_inputs(train)), rows, seed))
     held, truth, kind = _part(valid, np.arange(len(_inputs(valid))))
     if kind != metric:
-        raise UsageError(f"{_OWNER}: `valid` must have targets like `train`; got another kind.")
+        raise UsageError(
+            f"{_OWNER}: `valid` must have targets like `train`; got another kind. Give both parts"
+            " whole numbers for classes, or both floats."
+        )
     if metric == "accuracy" and len(np.unique(y)) < 2:
-        raise UsageError(f"{_OWNER}: `train` must have at least two classes; got one.")
+        raise UsageError(
+            f"{_OWNER}: `train` must have at least two classes; got one. Give floats if targets are"
+            " numbers."
+        )
     said: dict[str, Floats] = {}
     unsettled = []
     with sandbox(model, encoder, seed=seed) as (made, encode):
@@ -151,9 +158,10 @@ def simple_models(
                 if not fitted(one, features, y):
                     unsettled.append(name)
                 said[name] = one.predict(others)
-        own = None if answers is None else _as_answers(answers, metric, len(truth))
         if made is not None:
-            own = _as_answers(_outputs(made, held), metric, len(truth))
+            answers = answers_to(made.eval(), held)
+    labels = np.concatenate([y, truth])
+    own = None if answers is None else _as_answers(answers, metric, len(truth), labels)
     return _concluded(said, own, truth, metric, tuple(unsettled), len(y), margin)
 
 
@@ -163,11 +171,14 @@ def _check(
     wrong = None
     unknown = [name for name in only if name not in NAMES]
     if model is not None and answers is not None:
-        wrong = "`answers` must be left out where `model` is given; got both"
+        wrong = "`answers` must be left out where `model` is given; got both. Keep one of the two"
     elif unknown:
-        wrong = f"`only` must be of {', '.join(NAMES)}; got {unknown[0]!r}"
+        wrong = f"`only` must be of {', '.join(NAMES)}; got {unknown[0]!r}. Correct the name"
     elif rows < 2 or margin < 0:
-        wrong = f"`rows` must be at least 2 and `margin` 0 or more; got {rows} and {margin}"
+        wrong = (
+            f"`rows` must be at least 2 and `margin` 0 or more; got {rows} and {margin}. Use 10000"
+            " and 0.05"
+        )
     if wrong:
         raise UsageError(f"{_OWNER}: {wrong}.")
 
@@ -195,31 +206,44 @@ def _table_encoder(train: Data, x: Tensor) -> TableEncoder:
     return TableEncoder.fit(x.float(), sizes or [0] * x.shape[1])
 
 
-def _outputs(model: nn.Module, inputs: Tensor) -> Tensor:
-    model.eval()
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    with torch.no_grad():
-        parts = [model(as_floats(some).to(device)) for some in torch.split(inputs, _CHUNK)]
-    return torch.cat(parts)
-
-
-def _as_answers(given: Any, metric: Metric, count: int) -> Floats:
-    found: Floats = given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
+def _as_answers(given: Any, metric: Metric, count: int, labels: Floats) -> Floats:
+    """Give the classes or numbers that a network says."""
+    if isinstance(given, Tensor):
+        given = given.detach().cpu()
+        given = given.double() if given.is_floating_point() else given
+    found: Floats = np.asarray(given)
     if found.ndim == 2 and found.shape[1] == 1:
         found = found[:, 0]
-    if found.ndim == 2 and metric == "accuracy":
-        found = found.argmax(axis=1)
-    if found.shape != (count,):
+    scores = found.ndim == 2 and metric == "accuracy"
+    if found.shape[:1] != (count,) or not (found.ndim == 1 or scores):
         raise UsageError(
             f"{_OWNER}: the network must answer each of {count} examples with scores of classes, a"
-            f" class or a number; got shape {found.shape}."
+            f" class or a number; got shape {found.shape}. Give its answers to `valid`, in order."
         )
-    if metric == "rmse" and not np.isfinite(found).all():
-        raise TrainingError(
-            f"{_OWNER}: the network answers {found[~np.isfinite(found)][0]} to some examples."
-            " first_nonfinite of fitwell.train names the layer where it begins."
+    if found.dtype.kind == "f":
+        excluded = np.isneginf(found) & scores  # a class that cannot be
+        if not (np.isfinite(found) | excluded).all():
+            raise TrainingError(
+                f"{_OWNER}: the network answers {found[~np.isfinite(found) & ~excluded][0]} to some"
+                " examples. first_nonfinite of fitwell.train names the layer where it begins."
+            )
+    if metric == "accuracy":
+        _check_classes(found, labels)
+    return found.argmax(axis=1) if scores else found
+
+
+def _check_classes(answers: Floats, labels: Floats) -> None:
+    if answers.ndim == 1 and answers.dtype.kind not in "iub":
+        raise UsageError(
+            f"{_OWNER}: the network must answer with classes, or with scores of all K of them; got"
+            " one float for each example. Of a single logit z give `answers=(z > 0).long()`."
         )
-    return found
+    if answers.ndim == 2 and not 0 <= labels.min() <= labels.max() < answers.shape[1]:
+        raise UsageError(
+            f"{_OWNER}: targets must be 0 to {answers.shape[1] - 1} where a network gives"
+            f" {answers.shape[1]} scores; got {labels.min()} to {labels.max()}. Number the classes"
+            " from 0, or give classes as `answers`."
+        )
 
 
 _Pair = tuple[float, Interval, float]
@@ -233,7 +257,8 @@ def _compared(first: Floats, second: Floats, truth: Floats, metric: Metric) -> _
 
         (b - c)/n ± 1.96 √( b + c - (b - c)²/n )/n
 
-    Of numbers, from the mean difference of squared errors, over the sum of both errors.
+    Of numbers, from the mean difference of squared errors, over the sum of both errors. The test
+    looks at ranks, the mean at sizes: a few huge errors can turn the one against the other.
     """
     n = len(truth)
     if metric == "accuracy":
@@ -271,11 +296,11 @@ def _concluded(
         if own is not None or name != "constant"
     }
     p_values = dict(zip(pairs, holm([p for _, _, p in pairs.values()]), strict=True))
-    likely = [pairs[name][0] for name, p in p_values.items() if p < _LIKELY]
+    likely = [pairs[name][1] for name, p in p_values.items() if p < _LIKELY]
     fault: bool | None = None
     if own is None:
-        fault = False if any(one > 0 for one in likely) else None
-    elif any(one < 0 for one in likely):
+        fault = False if any(low > 0 for low, _ in likely) else None
+    elif any(high < 0 for _, high in likely):
         fault = True
     elif ends[0] >= -margin * abs(scores[best] - scores["constant"]):
         fault = False

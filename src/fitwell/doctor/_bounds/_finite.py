@@ -5,6 +5,7 @@ H hypotheses, S training sets.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
@@ -108,15 +109,17 @@ class ComplexityCurve(ProbeResult):
     """What a larger set of hypotheses gains and what it costs.
 
     Args:
-        value: Loss on all data of what is chosen from the largest set, minus that of the best set.
+        value: Loss on all data of what is chosen from the largest set, minus that of the best of
+            the smaller sets; 0 for a single set.
         interval: 95% interval of `value`, from differences on the same training sets: those of
-            odd number, since the best set is told from those of even number.
+            odd number, since the best smaller set is told from those of even number.
         control: The same difference for the best hypotheses on all data, which a larger set never
             makes worse.
         found: Whether the largest set is worse than a smaller one; None if the evidence does not
             say.
         conclusion: One sentence.
-        best: Size of the best set.
+        best: Size of the best set; of equals, the smallest.
+        rival: Size of the best of the smaller sets, with which the largest is compared.
         sizes: Hypotheses of each set.
         ideal: Loss on all data of the best hypothesis of each set.
         train: Mean loss on its training set of the hypothesis that is chosen there.
@@ -125,6 +128,7 @@ class ComplexityCurve(ProbeResult):
     """
 
     best: int
+    rival: int
     sizes: tuple[int, ...]
     ideal: tuple[float, ...]
     train: tuple[float, ...]
@@ -188,14 +192,18 @@ def complexity_curve(
     ):
         raise UsageError(
             f"complexity_curve: `sizes` must grow from 1 or more to at most {len(everything)}, the"
-            f" number of hypotheses; got {sizes}."
+            f" number of hypotheses; got {sizes}. Leave out repeated and larger ones."
         )
     choices = [choose_hypothesis(everything[:size], samples[:, :size]) for size in sizes]
     reached = [mean_interval(choice.reached.tolist()) for choice in choices]
-    best = int(np.argmin([choice.reached[::2].mean() for choice in choices]))
-    value, interval = mean_interval((choices[-1].reached - choices[best].reached)[1::2].tolist())
+    means = [float(choice.reached[::2].mean()) for choice in choices]
+    best = int(np.argmin(means))
+    rival = int(np.argmin(means[:-1] or means))  # of a single set, itself
+    value, interval = mean_interval((choices[-1].reached - choices[rival].reached)[1::2].tolist())
+    if len(sizes) == 1:
+        interval = (-math.inf, math.inf)
     worse: bool | None = None
-    if best == len(sizes) - 1 or interval[1] <= 0:
+    if interval[1] <= 0:
         worse = False
     elif interval[0] > 0:
         worse = True
@@ -208,14 +216,15 @@ def complexity_curve(
     return ComplexityCurve(
         value=value,
         interval=interval,
-        control=ideal[-1] - ideal[best],
+        control=ideal[-1] - ideal[rival],
         found=worse,
         best=sizes[best],
+        rival=sizes[rival],
         conclusion=(
             f"{starts[worse]} (loss on all data {reached[-1][0]:.3g} with {sizes[-1]} and"
-            f" {reached[best][0]:.3g} with {sizes[best]} of them; difference {value:.3g}, 95%"
+            f" {reached[rival][0]:.3g} with {sizes[rival]} of them; difference {value:.3g}, 95%"
             f" interval {interval[0]:.3g} to {interval[1]:.3g}; of the best hypotheses"
-            f" {ideal[-1] - ideal[best]:.2g})."
+            f" {ideal[-1] - ideal[rival]:.2g})."
         ),
         sizes=sizes,
         ideal=tuple(ideal),
@@ -231,7 +240,8 @@ def _losses(owner: str, all_losses: ArrayLike, train_losses: ArrayLike) -> tuple
     if not everything.ndim or not sample.ndim or everything.shape[-1:] != sample.shape[-1:]:
         raise UsageError(
             f"{owner}: `train_losses` must have a loss for each hypothesis along the last"
-            f" axis, as `all_losses`; got {sample.shape} and {everything.shape}."
+            f" axis, as `all_losses`; got {sample.shape} and {everything.shape}. Put hypotheses"
+            " last."
         )
     if not everything.shape[-1] or np.isnan(everything).any() or np.isnan(sample).any():
         raise UsageError(

@@ -10,8 +10,15 @@ from typing import TYPE_CHECKING, final
 from torch import Tensor, nn
 
 from ...core.errors import UsageError
-from .._measure import Pairs, is_classes
-from .._probes._gap import AccuracyGap, Answers, accuracy_gap, answers_of, wrong_classes
+from .._measure import (
+    AccuracyGap,
+    Answers,
+    Pairs,
+    accuracy_gap,
+    answers_of,
+    class_errors,
+    is_classes,
+)
 from .._result import Interval, ProbeResult, draw_rows
 from ._hoeffding import hoeffding_deviation, hoeffding_sample_size, log_failure, log_hoeffding
 
@@ -28,16 +35,17 @@ class GeneralizationBound(ProbeResult):
 
     Args:
         value: Gap that is not exceeded, but for the probability of failure.
-        interval: From 0 to `value`: in which the gap is guaranteed to lie.
+        interval: From -`value` to `value`: in which the gap is guaranteed to lie.
         control: Measured gap: share of errors on held-out minus that on training examples.
         found: Whether the bound is vacuous, at least 1.
         conclusion: One sentence.
         control_interval: 95% interval of the measured gap.
         train_error: Share of errors on training examples.
         valid_error: Share of errors on held-out examples.
-        parameters: Trainable numbers of the model.
+        parameters: Numbers of the model that training has set: trainable ones, and running
+            statistics as those of batch normalization.
         bits: Bits of each.
-        n: Training examples.
+        n: Training examples; pixels and tokens of one are no further ones.
         needed: Training examples for which the bound would be `aim`.
         aim: A gap that would be worth a guarantee.
         log10_failure: Logarithm to base 10 of the bound on the probability that the gap is above
@@ -97,8 +105,9 @@ def generalization_bound(
         train: Batches of all examples that it was trained on; of `Batches`, augmentation is left
             out.
         valid: Batches of held-out examples.
-        wrong: ``wrong(outputs, targets)`` says for each example whether it counts as an error; None
-            takes the largest output for the class.
+        wrong: ``wrong(outputs, targets)`` says for each example whether it counts as an error, or
+            for each of its pixels or tokens, of which the mean is taken; None takes the largest
+            output for the class, and leaves out targets below 0.
         failure: Probability that the bound does not hold.
         bits: Of a parameter.
         aim: A gap that would be worth a guarantee.
@@ -115,7 +124,7 @@ def generalization_bound(
             "generalization_bound: `aim` must lie in (0, 1) and `bits` be at least 0; got"
             f" {aim} and {bits}. Use 0.1, and 32 for float32."
         )
-    parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    parameters = _numbers_trained(model)
     needed = hoeffding_sample_size(aim, failure, bits=bits * parameters)
     everything = 2**62
     parts = [
@@ -128,7 +137,7 @@ def generalization_bound(
     log10 = log_hoeffding(n, aim, bits=bits * parameters) / math.log(10)
     return GeneralizationBound(
         value=value,
-        interval=(0.0, value),
+        interval=(-value, value),
         control=measured.value,
         found=value >= 1,
         conclusion=_sentence(value, measured, parameters, bits, n, needed, aim),
@@ -144,16 +153,49 @@ def generalization_bound(
     )
 
 
+def _numbers_trained(model: nn.Module) -> int:
+    """Count what depends on the training examples; fixed buffers, as those of places, do not."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    running = [
+        buffer
+        for name, buffer in model.named_buffers()
+        if buffer.is_floating_point() and name.rpartition(".")[2].startswith("running_")
+    ]
+    return sum(numbers.numel() for numbers in (*trained, *running))
+
+
 def _right(answers: Answers, wrong: Wrong | None) -> list[Tensor]:
-    if wrong is None and not is_classes(*answers[0]):
-        outputs, targets = answers[0]
+    """Give the share of each example that is right."""
+    if wrong is not None:
+        return [1 - _said(wrong(*answer), len(answer[0])) for answer in answers]
+    outputs, targets = answers[0]
+    if not is_classes(outputs, targets):
         raise UsageError(
             "generalization_bound: `wrong` must be given unless outputs are scores of classes and"
             f" targets their numbers; got outputs {tuple(outputs.shape)}, targets"
             f" {tuple(targets.shape)} of {targets.dtype}. Say what counts as an error."
         )
-    says = wrong_classes if wrong is None else wrong
-    return [~says(*answer).bool().flatten() for answer in answers]
+    right = [1 - class_errors(*answer) for answer in answers]
+    if not any(map(len, right)):
+        raise UsageError(
+            "generalization_bound: a part must have targets of 0 or more; got none. Give batches"
+            " with labels."
+        )
+    return right
+
+
+def _said(errors: Tensor, count: int) -> Tensor:
+    """Give the share of errors of each example, from what a caller says about its parts."""
+    shape = tuple(errors.shape)
+    if shape[:1] == (count,):
+        errors = errors.detach().double().reshape(count, -1)
+        if bool(((errors >= 0) & (errors <= 1)).all()):
+            return errors.mean(dim=1)
+    raise UsageError(
+        f"generalization_bound: `wrong` must say True or False, or a share, for each of {count}"
+        f" examples; got shape {shape}{' with other numbers' if shape[:1] == (count,) else ''}."
+        " Compare with a threshold, without a sum over the batch."
+    )
 
 
 def _sentence(

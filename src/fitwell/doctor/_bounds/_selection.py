@@ -25,7 +25,9 @@ Numbers = NDArray[np.float64]
 
 _KEPT: Final = 1000  # scores that a result keeps, for its picture
 _POINTS: Final = 500  # of the grid of true shares
-_PASSES: Final = 500
+_ROUNDS: Final = 50
+_PASSES: Final = 10  # of a round, after which it may be seen to have come to its end
+_ROUNDED: Final = 5.01e-5  # by which a score with four decimals is off
 
 
 @final
@@ -90,11 +92,11 @@ def selection(scores: ArrayLike, n: int) -> Selection:
 
     Args:
         scores: (K,). Validation score of every candidate that was tried, not of the best alone:
-            shares of right answers, such as accuracies, higher is better.
+            shares of right answers, which are accuracies, higher is better; four decimals do.
         n: Validation examples, the same for all.
 
     Raises:
-        UsageError: A score is no share, or there are none.
+        UsageError: A score is no share of so many examples, or there are none.
 
     Source: kiefer1956consistency, for the distribution; cawley2010over, for the fault.
     Checked against: coverage and bias on candidates whose true shares are known.
@@ -106,6 +108,14 @@ def selection(scores: ArrayLike, n: int) -> Selection:
             f" {given[:3].tolist()} on {n}. Give 1 - error for error rates."
         )
     hits = np.rint(given * n).astype(np.int64)
+    off = np.abs(hits / n - given)
+    if off.max() > _ROUNDED:
+        odd = float(given[off.argmax()])
+        raise UsageError(
+            f"selection: `scores` must be shares of {n} examples, k / {n}; got {odd}, which would"
+            f" be {odd * n:.4g} of them. Give accuracies with four decimals or more, on as many"
+            " examples; for other scores, as F1 and AUC, expected_maximum says what choosing adds."
+        )
     best, count = int(hits.max()), len(hits)
     raw = best / n
     alone = wilson_interval(best, n)
@@ -162,7 +172,7 @@ def expected_best(n: int, candidates: int, share: float) -> float:
     if n < 1 or candidates < 1 or not 0 <= share <= 1:
         raise UsageError(
             "expected_best: `share` must lie in [0, 1], with at least one example and candidate;"
-            f" got {share}, {n} and {candidates}."
+            f" got {share}, {n} and {candidates}. Give an accuracy, not a percentage."
         )
     above = _binomial(np.arange(n + 1), n, np.array([share]))[:, 0][::-1].cumsum()[::-1][1:]
     with np.errstate(divide="ignore"):
@@ -187,7 +197,10 @@ def expected_maximum(candidates: int) -> float:
     Checked against: closed forms for two and three.
     """
     if candidates < 1:
-        raise UsageError(f"expected_maximum: `candidates` must be at least 1; got {candidates}.")
+        raise UsageError(
+            f"expected_maximum: `candidates` must be at least 1; got {candidates}. Count all that"
+            " were tried."
+        )
     x = torch.linspace(0, 40, 40_001, dtype=torch.float64)
     below = torch.exp(candidates * torch.special.log_ndtr(x))
     rest = 1 - below - torch.exp(candidates * torch.special.log_ndtr(-x))
@@ -203,12 +216,12 @@ def _mean_of_best(hits: NDArray[np.int64], n: int) -> float:
     likelihood = _binomial(values, n, shares)
     likelihood /= likelihood.max(axis=1, keepdims=True)
     weights = np.full(len(shares), 1 / len(shares))
-    for _ in range(_PASSES):
-        given = likelihood * weights
-        new = (times / len(hits)) @ (given / given.sum(axis=1, keepdims=True))
-        done = np.abs(new - weights).max() < 1e-6
-        weights = new
-        if done:
+    often = times / len(hits)
+    for _ in range(_ROUNDS):
+        before = weights
+        for _ in range(_PASSES):
+            weights = weights * ((often / (likelihood @ weights)) @ likelihood)
+        if np.abs(weights - before).max() < 1e-6 * _PASSES:
             break
     given = likelihood[-1] * weights  # of the largest count, which is the best
     return float(given @ shares / given.sum())

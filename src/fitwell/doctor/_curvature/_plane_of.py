@@ -40,6 +40,7 @@ def trajectory_plane(
     points: int = 21,
     margin: float = 0.2,
     mode: Mode = "eval",
+    seed: int = 0,
     progress: Progress | None = None,
 ) -> LossPlane:
     """Measure the loss on the plane in which a training moved most.
@@ -61,6 +62,7 @@ def trajectory_plane(
         points: Along each direction.
         margin: How far the plane reaches beyond the path, as a share of the path's width.
         mode: As in `Curvature`.
+        seed: Of the dropout noise.
         progress: Called with the points that are done, and all of them.
 
     Raises:
@@ -69,7 +71,7 @@ def trajectory_plane(
     Source: li2018visualizing, section 7; antognini2018pca, for the arcs.
     Checked against: numpy's singular values; a path in a plane that is known.
     """
-    over = LossOver("trajectory_plane", model, loss, batches, mode, seed=0)
+    over = LossOver("trajectory_plane", model, loss, batches, mode, seed)
     if len(trajectory) < 3:
         raise UsageError(
             f"trajectory_plane: `trajectory` must have three or more state dicts; got"
@@ -106,6 +108,7 @@ def plane_through(
     points: int = 21,
     margin: float = 0.3,
     mode: Mode = "eval",
+    seed: int = 0,
     progress: Progress | None = None,
 ) -> LossPlane:
     """Measure the loss on the plane through three sets of weights.
@@ -126,6 +129,7 @@ def plane_through(
         points: Along each direction.
         margin: How far the plane reaches beyond the triangle, as a share of its width.
         mode: As in `Curvature`.
+        seed: Of the dropout noise.
         progress: Called with the points that are done, and all of them.
 
     Raises:
@@ -135,7 +139,7 @@ def plane_through(
     Checked against: brute force over each point of a linear model.
     Reduces to: `interpolation` along each side of the triangle.
     """
-    over = LossOver("plane_through", model, loss, batches, mode, seed=0)
+    over = LossOver("plane_through", model, loss, batches, mode, seed)
     if len(states) != 3:
         raise UsageError(
             f"plane_through: `states` must be three state dicts; got {len(states)}. For two take"

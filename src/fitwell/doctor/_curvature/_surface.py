@@ -169,6 +169,7 @@ def interpolation(
     high: float = 1.5,
     points: int = 41,
     mode: Mode = "eval",
+    seed: int = 0,
     progress: Progress | None = None,
 ) -> LossLine:
     """Measure the loss on the straight line between two sets of weights.
@@ -190,6 +191,7 @@ def interpolation(
         high: Last position.
         points: How many, at equal distances; 0 and 1 are added if they lie between.
         mode: As in `Curvature`.
+        seed: Of the dropout noise.
         progress: Called with the points that are done, and all of them.
 
     Raises:
@@ -198,7 +200,7 @@ def interpolation(
     Source: goodfellow2015qualitatively, section 2; frankle2020linear, for the barrier.
     Checked against: brute force over each point; networks with permuted units.
     """
-    over = LossOver("interpolation", model, loss, batches, mode, seed=0)
+    over = LossOver("interpolation", model, loss, batches, mode, seed)
     begin, stop = (
         state_of("interpolation", name, state, over)
         for name, state in (("start", start), ("end", end))

@@ -5,7 +5,6 @@ from ._adversarial import adversarial_validation as adversarial_validation
 from ._duplicates import Duplicates as Duplicates
 from ._duplicates import Overlap as Overlap
 from ._duplicates import duplicates as duplicates
-from ._gap import AccuracyGap as AccuracyGap
 from ._gap import GeneralizationGap as GeneralizationGap
 from ._gap import generalization_gap as generalization_gap
 from ._gradient_flow import GradientFlow as GradientFlow

@@ -13,9 +13,9 @@ from torch import nn
 
 from ...core.errors import UsageError
 from .._result import Interval, ProbeResult, draw_rows
+from .._rows import Data, Floats, Ints, Rows, drawn, inputs_and_targets, rows_of
 from .._sandbox import undisturbed
 from ._classifiers import Classifier, auc, auc_interval, cross_fitted, fold_places
-from ._rows import Data, Floats, Ints, Rows, drawn, inputs_and_targets, rows_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

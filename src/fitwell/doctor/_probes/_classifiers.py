@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ...core.errors import UsageError
 from ...data import cut_folds
-from ._rows import Floats, Ints
+from .._rows import Floats, Ints
 
 Classifier = Literal["boosting", "logistic"]
 

@@ -6,7 +6,7 @@ N rows, F features, C channels, H W height width.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, final
 
@@ -18,8 +18,8 @@ from torch import Tensor
 from ...core.errors import UsageError
 from ...core.intervals import wilson_interval
 from .._result import ProbeResult, draw_rows, percent
+from .._rows import Data, Floats, Ints, drawn, fields, inputs_and_targets, taken
 from .._sandbox import undisturbed
-from ._rows import Data, Floats, Ints, drawn, fields, inputs_and_targets, taken
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -90,6 +90,7 @@ def duplicates(
     valid: Data,
     test: Data | None = None,
     *,
+    names: Sequence[str] = ("valid", "test"),
     similarity: float = 0.995,
     max_examples: int = 20_000,
     seed: int = 0,
@@ -108,6 +109,7 @@ def duplicates(
         train: `Examples`, inputs (N, ...) or a pair of inputs and targets.
         valid: Held-out rows.
         test: More held-out rows.
+        names: What to call `valid` and `test` in the result, if they are other parts or files.
         similarity: Smallest correlation of pictures that are nearly the same.
         max_examples: Rows of a held-out part that are compared at most; the training part is
             compared whole, in (N, 64 C) numbers.
@@ -120,7 +122,13 @@ def duplicates(
     """
     if not 0 < similarity <= 1:
         raise UsageError(f"{_NAME}: `similarity` must lie in (0, 1]; got {similarity}. Use 0.995.")
-    held_out = {"valid": valid} if test is None else {"valid": valid, "test": test}
+    parts = (valid,) if test is None else (valid, test)
+    if isinstance(names, str) or len({*names[: len(parts)]}) < len(parts):
+        raise UsageError(
+            f"{_NAME}: `names` must be a list with another name for each part; got {names!r}. Use"
+            " ('valid', 'test')."
+        )
+    held_out = dict(zip(names, parts, strict=False))
     inputs, targets = inputs_and_targets(_NAME, train)
     known = _Known(inputs, targets, similarity)
     overlaps = []

@@ -11,20 +11,27 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, final
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ...core.errors import UsageError
-from ...core.intervals import t_quantile, wilson_interval
-from ...data import Batches
-from .._measure import Loss, Pairs, best_constant, is_classes, pairs_of
+from ...core.intervals import t_quantile
+from .._measure import (
+    AccuracyGap,
+    Answers,
+    Loss,
+    Pairs,
+    accuracy_gap,
+    answers_of,
+    best_constant,
+    class_errors,
+    is_classes,
+    shares_of,
+)
 from .._result import Interval, ProbeResult, draw_rows, percent
 from .._sandbox import sandbox
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-Answers = list[tuple[Tensor, Tensor]]
-"""Outputs and targets, by batch."""
 
 _PARTS: Final = 32  # parts of the data whose losses say how sure their mean is
 
@@ -46,7 +53,8 @@ class GeneralizationGap(ProbeResult):
         train_interval: 95% interval of `train_loss`.
         valid_loss: Loss on held-out examples.
         valid_interval: 95% interval of `valid_loss`.
-        accuracy: Gap in accuracy between the parts; None if targets are not classes.
+        accuracy: Gap in accuracy between the parts; None if targets are not classes, or all of
+            them are left out.
     """
 
     train_loss: float
@@ -62,30 +70,6 @@ class GeneralizationGap(ProbeResult):
             ("held out, same outputs", self.train_loss + self.control, None),
         ]
         draw_rows(axes, rows, "loss in evaluation mode")
-
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class AccuracyGap:
-    """The share of right classes on both parts.
-
-    Args:
-        value: Accuracy on training examples minus accuracy on held-out examples.
-        interval: 95% interval of `value`, after Newcombe.
-        train: On training examples.
-        train_interval: 95% interval of `train`, after Wilson.
-        valid: On held-out examples.
-        valid_interval: 95% interval of `valid`, after Wilson.
-        chance: Share of the most frequent class among the held-out examples.
-    """
-
-    value: float
-    interval: Interval
-    train: float
-    train_interval: Interval
-    valid: float
-    valid_interval: Interval
-    chance: float
 
 
 def generalization_gap(
@@ -113,7 +97,8 @@ def generalization_gap(
         train: Batches of the training part, in any order; of `Batches`, augmentation is left out
             and the order drawn.
         valid: Batches of held-out examples that nothing was chosen on.
-        margin: A gap that is at most this share of `control` is none.
+        margin: A gap that is at most this share of `control` is none; where nothing was learned,
+            and `control` is not above 0, of the loss of the best outputs that are the same for all.
         most: Batches of each part that are looked at.
 
     Raises:
@@ -133,18 +118,13 @@ def generalization_gap(
     (train_loss, train_interval), (valid_loss, valid_interval) = (_mean(part) for part in parts)
     value, interval = _welch(*parts)
     control = constant - train_loss
+    little = margin * (control if control > 0 else abs(constant))
     real: bool | None = None
     if value == math.inf or interval[0] > margin * max(control, 0.0):
         real = True
-    elif math.isfinite(value) and (interval[1] <= margin * control or control <= 0):
+    elif math.isfinite(value) and interval[1] <= little:
         real = False
-    accuracy = None
-    if is_classes(*held[0]):
-        accuracy = accuracy_gap(
-            [~wrong_classes(*answer) for answer in seen],
-            [~wrong_classes(*answer) for answer in held],
-            chance=int(targets.flatten().mode().values.eq(targets).sum()) / targets.numel(),
-        )
+    accuracy = _accuracy(seen, held) if is_classes(*held[0]) else None
     return GeneralizationGap(
         value=value,
         interval=interval,
@@ -159,68 +139,14 @@ def generalization_gap(
     )
 
 
-def answers_of(owner: str, model: nn.Module, batches: Pairs, most: int) -> Answers:
-    """Give outputs in evaluation mode and targets of the first batches, with a copy of the model.
-
-    Args:
-        owner: Who asks, for errors.
-        model: As it is.
-        batches: Pairs of inputs and targets; `Batches` are drawn anew, without augmentation.
-        most: How many batches at most.
-    """
-    with sandbox(model, batches) as (made, source), torch.no_grad():
-        if isinstance(source, Batches):
-            source = Batches(
-                source.examples, source.batch_size, shuffle=True, seed=0, device=source.device
-            )
-        made.eval()
-        return [(made(inputs), targets) for inputs, targets in pairs_of(owner, source, most)]
-
-
-def wrong_classes(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Say for each example whether the largest output is that of another class.
-
-    Args:
-        outputs: (B, K, ...), as cross-entropy takes them, or (B, ..., K).
-        targets: (B, ...).
-    """
-    first = outputs.shape[:1] + outputs.shape[2:] == targets.shape
-    return outputs.argmax(dim=1 if first else -1).ne(targets).flatten()
-
-
-def accuracy_gap(
-    train: Sequence[Tensor], valid: Sequence[Tensor], *, chance: float = math.nan
-) -> AccuracyGap:
-    """Compare the shares of right answers of two parts.
-
-    Args:
-        train: Whether each training example is right, by batch.
-        valid: Whether each held-out example is.
-        chance: Share of the most frequent class among the held-out examples.
-    """
-    (hits, rows), (held_hits, held_rows) = (_count(part) for part in (train, valid))
-    share, held_share = hits / rows, held_hits / held_rows
-    (low, high), (held_low, held_high) = (
-        wilson_interval(hits, rows),
-        wilson_interval(held_hits, held_rows),
-    )
-    value = share - held_share
-    return AccuracyGap(
-        value=value,
-        interval=(
-            value - math.hypot(share - low, held_high - held_share),
-            value + math.hypot(high - share, held_share - held_low),
-        ),
-        train=share,
-        train_interval=(low, high),
-        valid=held_share,
-        valid_interval=(held_low, held_high),
-        chance=chance,
-    )
-
-
-def _count(right: Sequence[Tensor]) -> tuple[int, int]:
-    return sum(int(some.sum()) for some in right), sum(some.numel() for some in right)
+def _accuracy(seen: Answers, held: Answers) -> AccuracyGap | None:
+    right, held_right = ([1 - class_errors(*answer) for answer in part] for part in (seen, held))
+    if not any(map(len, right)) or not any(map(len, held_right)):
+        return None
+    known = torch.cat([targets.flatten() for _, targets in held])
+    usual = known[known >= 0].mode().values
+    chance = torch.cat([1 - shares_of(targets.ne(usual), targets) for _, targets in held])
+    return accuracy_gap(right, held_right, chance=float(chance.mean()))
 
 
 def _losses(loss: Loss, answers: Answers) -> list[tuple[float, int]]:
@@ -280,6 +206,11 @@ def _sentence(
         start = "The model has learned by heart, and what it has learned does not carry over"
     elif real:
         start = "The gap is real: part of what was learned does not carry over"
+    elif real is None and control <= 0:
+        start = (
+            "Insufficient evidence whether there is a gap, and nothing was learned: look at the"
+            " training loss first"
+        )
     elif real is None:
         start = "Insufficient evidence whether the gap is more than a little of what was learned"
     elif control <= 0:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 from torch import Tensor, nn
 
 from ...core.errors import UsageError
-from ...core.intervals import t_quantile
+from ...core.intervals import slope_interval
 from .._measure import Loss, Pairs, mean_interval, pairs_of
 from .._result import Interval, ProbeResult
 from .._sandbox import sandbox
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _FEWEST: Final = 4  # parts whose spread gives the interval
+_RANK: Final = {True: 2, None: 1, False: 0}
 _SMALLEST: Final = 1e-300  # stands for 0 in logarithms
 
 
@@ -34,13 +35,15 @@ class GradientFlow(ProbeResult):
 
     Args:
         value: Gradient at the first layer or step over that at the last one that gets any, a
-            geometric mean over batches; of the path where it is farthest from 1. In time, both
-            the whole gradient and the part of it that the recurrence carries back from the last
-            step must have changed so much.
+            geometric mean over batches; of the path where it is farthest from 1, among those that
+            are outside of `limit`, or may be, if there are any. In time, both the whole gradient
+            and the part of it that the recurrence carries back from the last step must have changed
+            so much.
         interval: 95% interval of `value`, over batches.
         control: The same for orthogonal weights that keep the spread of the outputs, in the same
             architecture.
-        found: Whether the gradient vanishes or explodes; None if the evidence does not say.
+        found: Whether the gradient vanishes or explodes on any path; None if the evidence does not
+            say of each that it does not.
         conclusion: One sentence.
         path: ``depth``, or the name of the recurrent layer whose steps `value` is of.
         factor: By what the gradient is multiplied from a layer or step to the one before it, by a
@@ -112,6 +115,9 @@ def gradient_flow(
     weights are the fault. If not, the architecture is: then fewer layers or steps, residual
     connections, normalization, another activation, or gates help.
 
+    It takes two forward and backward passes per batch, with all steps of a recurrence in memory and
+    computed one by one, and one orthogonal decomposition of each matrix of weights.
+
     A loss at every step sends a gradient into each of them, which hides what comes from far: give a
     loss of the last step alone to see how far that one reaches.
 
@@ -132,9 +138,9 @@ def gradient_flow(
         factor is known.
     """
     if not limit > 1:
-        raise UsageError(f"gradient_flow: `limit` must be above 1; got {limit}.")
+        raise UsageError(f"gradient_flow: `limit` must be above 1; got {limit}. Leave it out.")
     with sandbox(batches) as (source,):
-        pairs = _parts(pairs_of("gradient_flow", source, most))
+        pairs = _parts(pairs_of("gradient_flow", source, most, on=model))
     with sandbox(model, loss, seed=seed) as (made, criterion):
         made.train()
         runs = [trace(made, criterion, *pair) for pair in pairs]
@@ -175,6 +181,13 @@ class _Along:
     def size(self) -> float:
         """How far from 1 the ratio is."""
         return math.inf if self.nonfinite else abs(_log(self.value))
+
+    def bad(self, limit: float) -> bool | None:
+        """Say whether the gradient vanishes or explodes along this path."""
+        low, high = self.interval
+        if self.nonfinite or high < 1 / limit or low > limit:
+            return True
+        return False if low >= 1 / limit and high <= limit else None
 
 
 def _log(value: float) -> float:
@@ -249,18 +262,11 @@ def _exp(value: float) -> float:
 
 def _line(norms: Sequence[float | None]) -> tuple[float, Interval]:
     """Fit a straight line to the logarithms; give the factor from one place to the one before."""
-    points = [(i, math.log(norm)) for i, norm in enumerate(norms) if norm]
+    points = {place: math.log(norm) for place, norm in enumerate(norms) if norm}
     if len(points) < 2:
         return 1.0, (0.0, math.inf)
-    x, y = fmean(i for i, _ in points), fmean(v for _, v in points)
-    spread = math.fsum((i - x) ** 2 for i, _ in points)
-    slope = math.fsum((i - x) * (v - y) for i, v in points) / spread
-    if len(points) < 3:
-        return _exp(-slope), (0.0, math.inf)
-    rest = math.fsum((v - y - slope * (i - x)) ** 2 for i, v in points)
-    freedom = len(points) - 2
-    half = t_quantile(0.975, freedom) * math.sqrt(rest / freedom / spread)
-    return _exp(-slope), (_exp(-slope - half), _exp(half - slope))
+    slope, (low, high) = slope_interval(list(points), list(points.values()))
+    return _exp(-slope), (_exp(-high), _exp(-low))
 
 
 def _together(runs: list[list[Path]]) -> dict[str, _Along]:
@@ -289,7 +295,7 @@ def _concluded(runs: list[list[Path]], remade_runs: list[list[Path]], limit: flo
             first_nonfinite=None,
             **common,
         )
-    worst = max(found.values(), key=lambda along: along.size)
+    worst = max(found.values(), key=lambda along: (_RANK[along.bad(limit)], along.size))
     name = worst.path.name
     control = remade[name].value if name in remade else 1.0
     bad, sentence = _judged(worst, [along.path for along in found.values()], control, limit)
@@ -320,13 +326,13 @@ def _judged(
         place = worst.nonfinite if name == DEPTH else f"step {worst.nonfinite} of {name}"
         return True, f"The gradient is not finite at {place}, and so from there back to the inputs."
     low, high = worst.interval
-    bad: bool | None = None
-    if high < 1 / limit or low > limit:
+    bad = worst.bad(limit)
+    if bad:
         well = control >= 1 / limit if high < 1 else control <= limit
-        bad, start = True, f"The gradient {'vanishes' if high < 1 else 'explodes'} over {where}"
+        start = f"The gradient {'vanishes' if high < 1 else 'explodes'} over {where}"
         start += ": its weights are the fault" if well else ", also with orthogonal weights"
-    elif low >= 1 / limit and high <= limit:
-        bad, start = False, f"The gradient keeps its size over {' and '.join(map(_where, paths))}"
+    elif bad is False:
+        start = f"The gradient keeps its size over {' and '.join(map(_where, paths))}"
     else:
         start = f"Insufficient evidence how the gradient changes over {where}"
     low_factor, high_factor = worst.factor_interval

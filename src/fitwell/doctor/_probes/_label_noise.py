@@ -13,10 +13,10 @@ import numpy.typing as npt
 
 from ...core.errors import UsageError
 from .._result import Interval, ProbeResult, draw_rows, percent
+from .._rows import Data, Floats, Ints, inputs_and_targets
 from .._sandbox import undisturbed
 from ._classifiers import Classifier, cross_fitted, fold_places
 from ._labels import codes, labelled
-from ._rows import Data, Floats, Ints, inputs_and_targets
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,14 +11,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
+from torch import Tensor
 
 from ...core.errors import UsageError
 from ...core.intervals import wilson_interval
+from ...core.significance import Z95
 from ...data import Examples
 from .._result import ProbeResult, draw_rows, percent
+from .._rows import Data, Ints, Rows, drawn, inputs_and_targets, rows_of
 from .._sandbox import undisturbed
 from ._classifiers import Classifier, cross_fitted, fold_places
-from ._rows import Data, Ints, Rows, drawn, inputs_and_targets, rows_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -172,7 +174,7 @@ def label_order(data: Data) -> LabelOrder:
     labels, names = _classes(data)
     n = len(labels)
     if n < 2:
-        raise UsageError(f"label_order: `data` must have at least two labels; got {n}.")
+        raise UsageError(f"label_order: `data` must have at least two labels; got {n}. Give all.")
     values, codes_of, sizes = np.unique(labels, return_inverse=True, return_counts=True)
     runs = 1 + int((codes_of[1:] != codes_of[:-1]).sum())
     squares, cubes = (
@@ -183,7 +185,7 @@ def label_order(data: Data) -> LabelOrder:
     variance = (squares * (squares + n * (n + 1)) - 2 * n * cubes - float(n) ** 3) / (
         n * n * (n - 1)
     )
-    half = 1.959963984540054 * math.sqrt(max(variance, 0.0)) / (n - 1)
+    half = Z95 * math.sqrt(max(variance, 0.0)) / (n - 1)
     share, control = (n - runs) / (n - 1), (n - mean) / (n - 1)
     interval = (max(0.0, control - half), min(1.0, control + half))
     is_sorted: bool | None = None
@@ -220,6 +222,8 @@ def _classes(data: Data) -> tuple[Ints, dict[int, str]]:
         targets, names = data.targets, dict(enumerate(data.schema.class_names))
     elif isinstance(data, tuple) and len(data) == 2:
         targets = data[1]
+    if isinstance(targets, Tensor):
+        targets = targets.detach().cpu()
     found = np.asarray([] if targets is None else targets)
     if found.ndim != 1 or found.dtype.kind not in "iub" or len(found) == 0:
         raise UsageError(
@@ -244,7 +248,10 @@ def labelled(owner: str, data: Data, most: int, seed: int) -> tuple[Rows, Ints, 
     if not rows.is_class or rows.targets is None:
         raise UsageError(f"{owner}: `data` must have classes as targets; got none. Give labels.")
     if rows.targets.min() < 0:
-        raise UsageError(f"{owner}: labels must be 0 or more; got {rows.targets.min()}.")
+        raise UsageError(
+            f"{owner}: labels must be 0 or more; got {rows.targets.min()}. Leave out rows without a"
+            " label, and count classes from 0."
+        )
     classes = int(rows.targets.max()) + 1
     names = data.schema.class_names if isinstance(data, Examples) else ()
     return rows, places, names or tuple(map(str, range(classes)))

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ...core.errors import UsageError
-from .._measure import Loss, Pairs, mean_interval, pairs_of, part_losses
+from .._measure import Loss, Pairs, mean_interval, one_tensor, pairs_of, part_losses
 from .._result import ProbeResult, draw_rows
 from .._sandbox import sandbox
 
@@ -96,7 +96,7 @@ def modes(
     found = {}
     for name, batches in (("train", train), ("valid", valid)):
         with sandbox(batches) as (source,):
-            pairs = pairs_of("modes", source, most)
+            pairs = pairs_of("modes", source, most, on=model)
         found[name] = [_losses(model, loss, pairs, mode, seed) for mode in (True, False)]
     excess = {name: [b - a for a, b in zip(*both, strict=True)] for name, both in found.items()}
     worst = max(excess, key=lambda name: fmean(excess[name]))
@@ -141,7 +141,7 @@ def _losses(
 ) -> list[float]:
     with sandbox(model, loss, seed=seed) as (made, loss), torch.no_grad():
         made.train(training)
-        answers = [(made(inputs), targets) for inputs, targets in pairs]
+        answers = [(one_tensor("modes", made(inputs)), targets) for inputs, targets in pairs]
         return [value for answer in answers for value in part_losses(loss, *answer)]
 
 
@@ -206,13 +206,14 @@ def input_ablation(
     Checked against: models that ignore inputs, mix rows, or use one column.
     """
     with sandbox(model, loss, batches, seed=seed) as (made, loss, source), torch.no_grad():
-        pairs = [pair for pair in pairs_of("input_ablation", source, most) if len(pair[0]) > 1]
+        pairs = pairs_of("input_ablation", source, most, on=made)
+        pairs = [pair for pair in pairs if len(pair[0]) > 1]
         if not pairs:
             raise UsageError("input_ablation: `batches` must have two examples; got one in each.")
         made.eval()
         random = torch.Generator().manual_seed(seed)
         orders = [_derangement(len(inputs), random).to(inputs.device) for inputs, _ in pairs]
-        own = [made(inputs) for inputs, _ in pairs]
+        own = [one_tensor("input_ablation", made(inputs)) for inputs, _ in pairs]
         plain = _parts(loss, own, pairs)
 
         def rises(change: Callable[[Tensor, Tensor], Tensor]) -> list[float]:

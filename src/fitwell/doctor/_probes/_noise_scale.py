@@ -102,6 +102,8 @@ def gradient_noise_scale(
     The interval is that of Fieller for a ratio, with the covariance of the two from leaving out
     each batch in turn; it has no upper end where the signal may be 0. Gradients are taken in
     training mode, dropout included, with the weights as they are; two passes over the batches.
+    With batch normalization a gradient is no mean over examples, on which all this rests: another
+    pass takes the statistics of all these batches, which then stand still.
 
     Args:
         model: In the middle of its training; measured on a copy.
@@ -129,7 +131,7 @@ def gradient_noise_scale(
             f" positive; got {factor}, {most} and {batch_size}."
         )
     with sandbox(model, loss, batches, seed=seed) as (made, criterion, source):
-        pairs = pairs_of("gradient_noise_scale", source, most)
+        pairs = pairs_of("gradient_noise_scale", source, most, on=made)
         size = max(len(inputs) for inputs, _ in pairs)
         pairs = [pair for pair in pairs if len(pair[0]) == size]
         if len(pairs) < _FEWEST:
@@ -137,9 +139,26 @@ def gradient_noise_scale(
                 "gradient_noise_scale: `batches` must give at least 4 of the same size; got"
                 f" {len(pairs)} of {size}. Use smaller ones and name `batch_size`."
             )
-        norms, along = _products(made.train(), criterion, pairs, seed)
+        alone = _stand_still(made.train(), pairs)
+        norms, along = _products(made, criterion, pairs, seed)
     noise, signal, interval = estimate(norms, along, size)
-    return _concluded(noise, signal, interval, batch_size or size, factor, len(pairs))
+    return _concluded(noise, signal, interval, batch_size or size, factor, len(pairs), alone)
+
+
+@torch.no_grad()
+def _stand_still(model: nn.Module, pairs: Sequence[tuple[Tensor, Tensor]]) -> bool:
+    """Have batch normalization use statistics of all batches; say whether all of it does."""
+    layers = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    kept = [layer for layer in layers if layer.training and layer.running_mean is not None]
+    for layer in kept:
+        layer.reset_running_stats()
+        layer.momentum = None  # all batches count alike
+    if kept:
+        for inputs, _ in pairs:
+            model(inputs)
+    for layer in kept:
+        layer.eval()
+    return all(layer.running_mean is not None for layer in layers)
 
 
 def estimate(
@@ -232,11 +251,19 @@ def _ratio_interval(noise: float, signal: float, left: Sequence[tuple[float, flo
 
 
 def _concluded(
-    noise: float, signal: float, interval: Interval, size: int, factor: float, count: int
+    noise: float,
+    signal: float,
+    interval: Interval,
+    size: int,
+    factor: float,
+    count: int,
+    alone: bool,
 ) -> GradientNoiseScale:
     value = max(noise, 0.0) / signal if signal > 0 else math.inf
     interval = min(interval[0], value), max(interval[1], value)
     side: Side | None = None
+    if not alone:
+        interval = (0.0, math.inf)
     if size > factor * interval[1]:
         side = "above"
     elif size * factor < interval[0]:
@@ -249,6 +276,11 @@ def _concluded(
     start = _STARTS[side]
     if side is None and above is False:
         start = "The batch is not far above the noise scale"
+    if not alone:
+        start = (
+            "Insufficient evidence: batch normalization without running statistics lets the"
+            " gradient of an example depend on the others"
+        )
     return GradientNoiseScale(
         value=value,
         interval=interval,

@@ -23,6 +23,7 @@ from .._measure import (
     best_constant,
     is_classes,
     mean_interval,
+    one_tensor,
     pairs_of,
     part_losses,
     without_noise,
@@ -78,14 +79,16 @@ def expected_initial_loss(
 
     Checked against: ln K; the variance of the targets.
     """
+    owner = "expected_initial_loss"
     with sandbox(model, loss, batches) as (model, loss, batches), torch.no_grad():
         model.train()
-        pairs = pairs_of("expected_initial_loss", batches, most)
-        answers = [(model(inputs), targets) for inputs, targets in pairs]
-    losses = [value for answer in answers for value in part_losses(loss, *answer)]
+        pairs = pairs_of(owner, batches, most, on=model)
+        answers = [(one_tensor(owner, model(inputs)), targets) for inputs, targets in pairs]
+        losses = [value for answer in answers for value in part_losses(loss, *answer)]
+        outputs, targets = (torch.cat(some) for some in zip(*answers, strict=True))
+        with torch.enable_grad():
+            control = best_constant(loss, outputs, targets)
     value, interval = mean_interval(losses)
-    outputs, targets = (torch.cat(some) for some in zip(*answers, strict=True))
-    control = best_constant(loss, outputs, targets)
     too_large: bool | None = None
     if not math.isfinite(value) or interval[0] > factor * control:
         too_large = True
@@ -180,7 +183,7 @@ def overfit_one_batch(
             f" {size}, {steps}, {draws} and {lr}."
         )
     with sandbox(batches) as (source,):
-        pairs = pairs_of("overfit_one_batch", source, 64)
+        pairs = pairs_of("overfit_one_batch", source, 64, on=model)
     inputs, targets = (torch.cat(some) for some in zip(*pairs, strict=True))
     count = max(1, min(draws, len(inputs) // size))
     plain: list[_Fit] = []
@@ -227,7 +230,7 @@ def _fit(
         value.backward()  # type: ignore[no-untyped-call]
         return value
 
-    counted = is_classes(model(inputs), targets)
+    counted = is_classes(one_tensor("overfit_one_batch", model(inputs)), targets)
     for step in range(steps):
         optimizer.zero_grad()
         try:

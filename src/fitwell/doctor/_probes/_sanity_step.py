@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, final
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _ROUNDING: Final = 1e-6
+_LATER: Final = 2  # steps
 
 Step = Callable[[nn.Module, Optimizer, Any], Any]
 """``step(model, optimizer, batch)``, a whole step of a training."""
@@ -30,13 +33,14 @@ class SanityStep(ProbeResult):
     """What one step does to each parameter.
 
     Args:
-        value: Share of the trainable parameters that a step moves.
+        value: Share of the trainable parameters that a step moves; or one of two more steps, if the
+            gradient is 0 at first, as behind a branch whose weights begin at 0.
         interval: The same number twice: nothing was drawn.
         control: Share that have a finite gradient above rounding errors.
         found: Whether anything is wrong.
         conclusion: One sentence.
         without_gradient: Trainable parameters that the loss does not reach.
-        zero_gradient: Those whose gradient is 0 everywhere.
+        zero_gradient: Those whose gradient is 0 everywhere, also two steps later.
         nonfinite: Those whose gradient has NaN or infinities.
         not_owned: Trainable ones that the optimizer does not have.
         unmoved: Those with a gradient that the step does not move.
@@ -44,7 +48,8 @@ class SanityStep(ProbeResult):
         frozen: Parameters that are not to be trained; no fault.
         carried_over: Gradient of a second step on the same batch over that of the first; 1 if
             gradients are cleared, 2 if they are not.
-        training_mode: Whether the model was in training mode during the step.
+        training_mode: Whether the model was in training mode during the step; the usual step sets
+            it, your own may not.
     """
 
     without_gradient: tuple[str, ...]
@@ -83,12 +88,14 @@ def sanity_step(
 ) -> SanityStep:
     """Take steps on a copy and say of every parameter whether it has a gradient and moves.
 
-    The first look at a new loop; it takes the time of four steps and sees faults of code at once:
-    parameters that the loss does not reach or the optimizer does not have, gradients that are not
-    cleared, a model in evaluation mode. Frozen parameters are named, not blamed.
+    The first look at a new loop; it takes the time of a few steps and sees faults of code at once:
+    parameters that the loss does not reach or the optimizer does not have, and with `step` also
+    gradients that are not cleared and a model in evaluation mode. Frozen parameters are named, not
+    blamed.
 
-    Gradients are compared between two steps on the same batch with the same noise and all rates
-    0: the second is the same if they are cleared, twice as large if they are not.
+    Gradients are compared between two steps on the same batch, with the same noise of torch, NumPy
+    and Python, and weights put back in between: the second is the same if they are cleared, twice
+    as large if they are not.
 
     Args:
         model: The one that trains.
@@ -109,7 +116,7 @@ def sanity_step(
         take = _usual(criterion) if step is None else step
         if usual:
             made.train()
-        batch = pairs_of("sanity_step", source, 1)[0]
+        batch = pairs_of("sanity_step", source, 1, on=made)[0]
         named = dict(made.named_parameters())
         trained = {name: p for name, p in named.items() if p.requires_grad}
         owned = {id(p) for group in its_own.param_groups for p in group["params"]}
@@ -117,6 +124,13 @@ def sanity_step(
         seen = _watched_step(made, its_own, take, batch, seed)
         moved = {name for name, p in trained.items() if not _same(p, before[name])}
         gradients = {name: seen.gradients.get(id(p)) for name, p in trained.items()}
+        for _ in range(_LATER):
+            late = [name for name, g in gradients.items() if g is not None and not g.any()]
+            if not late:
+                break
+            again = _watched_step(made, its_own, take, batch, seed).gradients
+            gradients |= {n: again[id(trained[n])] for n in late if id(trained[n]) in again}
+            moved |= {name for name in late if not _same(trained[name], before[name])}
     with sandbox(model, loss, optimizer, seed=seed) as (made, criterion, its_own):
         take = _usual(criterion) if step is None else step
         if usual:
@@ -198,6 +212,8 @@ def _watched_step(
         model.register_forward_pre_hook(before_forward),
     ]
     torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)
+    random.seed(seed)
     try:
         take(model, optimizer, batch)
     finally:

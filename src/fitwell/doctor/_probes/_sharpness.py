@@ -15,7 +15,7 @@ from ...core.errors import UsageError
 from .._curvature._lanczos import extreme_eigenvalues
 from .._curvature._loss_over import LossOver, Mode
 from .._curvature._operator import Curvature
-from .._measure import Loss, Pairs, mean_interval, pairs_of, part_losses
+from .._measure import Loss, Pairs, mean_interval, one_tensor, pairs_of, part_losses
 from .._result import Interval, ProbeResult, draw_rows
 from .._sandbox import sandbox
 
@@ -34,7 +34,7 @@ class Sharpness(ProbeResult):
     """How much the loss rises around a solution, by several measures.
 
     Args:
-        value: Rise at the worst point of a box around the weights, in percent of 1 + `loss`.
+        value: Rise at the worst point of a box around the weights, in percent of 1 + |`loss`|.
         interval: 95% interval of `value`, from differences on the same examples.
         control: The same of the other solution; if none was given, the mean over random corners.
         found: Whether this solution is sharper than the other by all measures; None if there is no
@@ -45,7 +45,7 @@ class Sharpness(ProbeResult):
         random_interval: 95% interval of `random`, over the draws.
         subspace: As `value`, at the worst point of a random subspace; NaN if it was left out.
         sam: Rise of a batch's loss after one step of length rho along its gradient, a mean over the
-            batches, as SAM sees it in training.
+            batches, as SAM takes it; as in training only in mode ``train``.
         adaptive_sam: The same with lengths relative to each weight, which does not change when
             layers are rescaled against each other.
         eigenvalue: Largest eigenvalue of the Hessian.
@@ -71,8 +71,8 @@ class Sharpness(ProbeResult):
             rows.append(("other: worst point", self.other["value"], None))
             rows.append(("other: random corners", self.other["random"], None))
             rows.append(("other: subspace", self.other["subspace"], None))
-        rows = [row for row in rows if not math.isnan(row[1])]
-        draw_rows(axes, rows, "rise of the loss, % of 1 + loss")
+        rows = [row for row in rows if math.isfinite(row[1])]
+        draw_rows(axes, rows, "rise of the loss, % of 1 + |loss|")
 
 
 def sharpness(
@@ -98,7 +98,7 @@ def sharpness(
     flat, since every measure but the adaptive one changes when layers are rescaled against each
     other while the function stays the same; for the curvature itself ask `critical_point`.
 
-        value       100 · (max L(w + d) - L(w)) / (1 + L(w)),   |dᵢ| ≤ eps (|wᵢ| + 1)
+        value       100 · (max L(w + d) - L(w)) / (1 + |L(w)|),  |dᵢ| ≤ eps (|wᵢ| + 1)
         subspace    the same with d = A y,  |yᵢ| ≤ eps (|(A⁺ w)ᵢ| + 1),  A random
         sam         mean over batches of  L(w + rho g / ‖g‖) - L(w)
         adaptive    mean over batches of  L(w + adaptive_rho w² g / ‖|w| g‖) - L(w)
@@ -135,7 +135,7 @@ def sharpness(
     """
     _check(eps, rho, adaptive_rho, subspace, steps, draws)
     with sandbox(model, other, loss, batches) as (made, rival, loss, source):
-        pairs = pairs_of(_OWNER, source, most)
+        pairs = pairs_of(_OWNER, source, most, on=made)
         found = []
         for one in (made, rival):
             if one is not None:
@@ -157,9 +157,13 @@ def _check(
     given |= {"steps": steps, "draws": draws}
     for name, number in given.items():
         if not 0 < number < math.inf:
-            raise UsageError(f"{_OWNER}: `{name}` must be positive and finite; got {number}.")
+            raise UsageError(
+                f"{_OWNER}: `{name}` must be positive and finite; got {number}. Leave it out."
+            )
     if subspace < 0:
-        raise UsageError(f"{_OWNER}: `subspace` must be 0 or more; got {subspace}.")
+        raise UsageError(
+            f"{_OWNER}: `subspace` must be 0 or more; got {subspace}. 0 leaves it out."
+        )
 
 
 @final
@@ -187,7 +191,7 @@ class _Surface:
         """Give the measures by name, the rises at the worst point by part, those of each draw."""
         start, (rho, adaptive_rho) = self.start, lengths
         loss = sum(self.batch(place, start)[0] for place in range(len(self.over.batches)))
-        unit = 100 / (1 + loss)
+        unit = 100 / (1 + abs(loss))
         sides = eps * (start.abs() + 1)
 
         def in_box(u: Tensor) -> Tensor:
@@ -237,7 +241,7 @@ class _Surface:
         found = []
         for u in starts:
             height = self.loss_at(weights(u))
-            for _ in range(steps):
+            for _ in range(steps if height < math.inf else 0):  # nothing is higher than infinity
                 toward = self.slope(weights, u).sign() - u
                 if not bool(toward.any()):
                     break  # no corner is higher than this one, as far as a plane can tell
@@ -249,6 +253,8 @@ class _Surface:
                 else:
                     break
                 u, height = reached, higher
+                if height == math.inf:
+                    break
             found.append((height, u))
         height, u = max(found, key=lambda one: one[0])
         return u, height
@@ -261,7 +267,7 @@ class _Surface:
         return slope
 
     def loss_at(self, vector: Tensor) -> float:
-        return self.over.values([self.named(vector)])[0]
+        return _or_infinite(self.over.values([self.named(vector)])[0])
 
     def steps_of_sam(self, rho: float, adaptive_rho: float) -> tuple[float, float]:
         """Give how much a batch's loss rises along its gradient, plain and adaptive, on average."""
@@ -270,10 +276,17 @@ class _Surface:
         for place in range(len(self.over.batches)):
             low, slope = self.batch(place, start)
             step = _along(slope, rho)
-            plain += self.batch(place, start + step)[0] - low
+            plain += self.height(place, start + step) - low
             step = size * _along(size * slope, adaptive_rho)
-            adaptive += self.batch(place, start + step)[0] - low
+            adaptive += self.height(place, start + step) - low
         return plain, adaptive
+
+    def height(self, place: int, vector: Tensor) -> float:
+        """Give the loss of a batch times its share of the examples, infinite where it is."""
+        with self.over.quiet(), torch.no_grad():
+            outputs = self.over.outputs(place, self.named(vector))
+            value = float(self.over.loss(outputs, self.over.batches[place][1]))
+        return _or_infinite(value) * self.over.shares[place]
 
     def slope_at(self, vector: Tensor) -> Tensor:
         slope = torch.zeros_like(vector)
@@ -292,10 +305,12 @@ class _Surface:
     def part_losses(self, vector: Tensor) -> list[float]:
         with self.over.quiet(), torch.no_grad():
             return [
-                part
+                _or_infinite(part)
                 for place, (_, targets) in enumerate(self.over.batches)
                 for part in part_losses(
-                    self.over.loss, self.over.outputs(place, self.named(vector)), targets
+                    self.over.loss,
+                    one_tensor(_OWNER, self.over.outputs(place, self.named(vector))),
+                    targets,
                 )
             ]
 
@@ -303,6 +318,10 @@ class _Surface:
         sizes = [w.numel() for w in self.over.weights.values()]
         parts = zip(self.over.weights.items(), torch.split(vector, sizes), strict=True)
         return {name: part.view(w.shape) for (name, w), part in parts}
+
+
+def _or_infinite(loss: float) -> float:
+    return math.inf if math.isnan(loss) else loss
 
 
 def _signs(size: int, random: torch.Generator) -> Tensor:
@@ -321,7 +340,9 @@ def _concluded(found: list[Measured]) -> Sharpness:
     (measures, rises, corners), *rivals = found
     value = measures["value"]
     low, high = mean_interval(rises)[1]
-    interval = (value - (high - low) / 2, value + (high - low) / 2)
+    interval = (-math.inf, math.inf)
+    if math.isfinite(value):
+        interval = (value - (high - low) / 2, value + (high - low) / 2)
     random, random_interval = mean_interval(corners)
     other = rivals[0][0] if rivals else None
     control = random if other is None else other["value"]

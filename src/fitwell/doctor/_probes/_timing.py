@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,27 +11,23 @@ from statistics import fmean, median
 from typing import TYPE_CHECKING, Any, Final, Literal, final
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.utils._pytree import tree_map
 
 from ...core.errors import UsageError
 from ...core.significance import Z95
-from ...train._passes import take_step
-from .._measure import Loss, Pairs
+from .._measure import Loss, Pairs, pair_of
 from .._result import Interval, ProbeResult, draw_rows, percent
 from .._sandbox import sandbox
 from ._kept import Kept, what_is_kept
+from ._timed import Loop, LossOf, Timed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Step = Callable[[nn.Module, Any], Tensor]
 Fault = Literal["loader", "graphs", "memory", "slowing"]
 _OWNER: Final = "timing"
 _PHASES: Final = ("data", "transfer", "forward", "backward", "step")
-_WARM: Final = 5
 _CACHED: Final = 8
 
 
@@ -91,7 +86,7 @@ def timing(
     optimizer: Optimizer,
     batches: Pairs,
     *,
-    step: Step | None = None,
+    loss_of: LossOf | None = None,
     steps: int = 30,
     margin: float = 0.1,
     clock: Callable[[], float] = time.perf_counter,
@@ -110,16 +105,17 @@ def timing(
         graphs  nodes of graphs that live tensors hold, per step, over nodes of the loss
 
     The usual leak keeps losses in a list, or their sum, with the graphs behind them; give the part
-    of your own loop that makes the loss as `step` to have it seen. On a GPU, the parts are
-    waited for, so that a step may take longer than in training, where they overlap.
+    of your own loop that makes the loss as `loss_of` to have it seen. On a GPU, `phases` are those
+    of steps whose parts are waited for one by one; `seconds` and `saved` are those of further
+    steps, in which parts overlap as in training.
 
     Args:
         model: Runs in training mode, as a copy, on its device.
         loss: ``loss(outputs, targets)``.
         optimizer: Over parameters of `model`; copied.
-        batches: Pairs of inputs and targets; with `step`, whatever it takes.
-        step: ``step(model, batch)`` gives the loss to go down, in place of `loss`, and does what
-            your loop does besides. What it writes to itself is not copied.
+        batches: Pairs of inputs and targets; with `loss_of`, whatever it takes.
+        loss_of: ``loss_of(model, batch)`` gives the loss to go down, in place of `loss`, and does
+            what your loop does besides. What it writes to itself is not copied.
         steps: Steps that are timed, of either kind; some more warm up and look at memory.
         margin: Shares up to this one are no fault: of a step that the loader costs, by which it
             becomes slower, of a graph or its memory that is left behind.
@@ -136,11 +132,11 @@ def timing(
     if steps < 10 or not margin > 0:
         raise UsageError(
             f"{_OWNER}: `steps` must be at least 10 and `margin` positive; got {steps} and"
-            f" {margin}."
+            f" {margin}. More steps make the intervals narrower."
         )
     with sandbox(model, loss, optimizer, batches, seed=seed) as (made, loss, copied, source):
         made.train()
-        loop = _Loop(made, step or _plain(loss), copied, clock)
+        loop = Loop(made, loss_of or _plain(loss), copied, clock)
         ready = list(itertools.islice(_endless(source), _CACHED))
         before = loop.timed(itertools.cycle(ready), steps // 2)
         real = loop.timed(_endless(source), steps)
@@ -149,11 +145,12 @@ def timing(
     return _concluded(real, before, after, kept, margin)
 
 
-def _plain(loss: Loss) -> Step:
-    def step(model: nn.Module, batch: Any) -> Tensor:
-        return loss(model(batch[0]), batch[1])
+def _plain(loss: Loss) -> LossOf:
+    def loss_of(model: nn.Module, batch: Any) -> Tensor:
+        inputs, targets = pair_of(_OWNER, batch)
+        return loss(model(inputs), targets)
 
-    return step
+    return loss_of
 
 
 def _endless(batches: Iterable[Any]) -> Iterator[Any]:
@@ -163,96 +160,10 @@ def _endless(batches: Iterable[Any]) -> Iterator[Any]:
             some = True
             yield batch
         if not some:
-            raise UsageError(f"{_OWNER}: `batches` must give at least one; got none.")
-
-
-@final
-@dataclass(frozen=True)
-class _Timed:
-    """Seconds of each phase of each step, and bytes of the process after it."""
-
-    phases: tuple[tuple[float, ...], ...]
-    resident: tuple[int | None, ...]
-
-    @property
-    def steps(self) -> list[float]:
-        return [sum(parts) for parts in self.phases]
-
-    @property
-    def waits(self) -> list[float]:
-        return [parts[0] for parts in self.phases]
-
-    @property
-    def work(self) -> list[float]:
-        return [sum(parts[1:]) for parts in self.phases]
-
-
-@final
-class _Loop:
-    """A training loop that looks at the clock between its parts.
-
-    Args:
-        model: A copy.
-        step: Gives the loss of a batch.
-        optimizer: A copy.
-        clock: Gives seconds.
-    """
-
-    def __init__(
-        self, model: nn.Module, step: Step, optimizer: Optimizer, clock: Callable[[], float]
-    ) -> None:
-        self.model, self.step, self.optimizer, self.clock = model, step, optimizer, clock
-        self.device = next((p.device for p in model.parameters()), torch.device("cpu"))
-        self.optimizer.zero_grad()
-
-    def forward(self, batch: Any) -> Tensor:
-        return self.step(self.model, self._moved(batch))
-
-    def finish(self, batch: Any, value: Tensor) -> None:
-        value.backward()  # type: ignore[no-untyped-call]
-        self._update(self._moved(batch))
-
-    def timed(self, batches: Iterator[Any], count: int) -> _Timed:
-        phases, resident = [], []
-        for number in range(_WARM + count):
-            marks = [self._now()]
-            batch = next(batches)
-            marks.append(self._now())
-            batch = self._moved(batch)
-            marks.append(self._now())
-            value = self.step(self.model, batch)
-            marks.append(self._now())
-            value.backward()  # type: ignore[no-untyped-call]
-            marks.append(self._now())
-            self._update(batch)
-            marks.append(self._now())
-            if number >= _WARM:
-                phases.append(tuple(b - a for a, b in itertools.pairwise(marks)))
-                resident.append(_resident())
-        return _Timed(tuple(phases), tuple(resident))
-
-    def _update(self, batch: Any) -> None:
-        def again() -> None:
-            self.step(self.model, batch).backward()  # type: ignore[no-untyped-call]
-
-        take_step(self.optimizer, again)
-        self.optimizer.zero_grad()
-
-    def _moved(self, batch: Any) -> Any:
-        return tree_map(lambda x: x.to(self.device) if isinstance(x, Tensor) else x, batch)
-
-    def _now(self) -> float:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        return self.clock()
-
-
-def _resident() -> int | None:
-    try:
-        with open("/proc/self/statm", encoding="ascii") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return None
+            raise UsageError(
+                f"{_OWNER}: `batches` must give at least one; got none. Give a list of pairs or a"
+                " loader, no iteration that has ended."
+            )
 
 
 def _middle(values: Sequence[float]) -> tuple[float, Interval]:
@@ -290,10 +201,9 @@ def _ratio(
     return fmean(above) / max(fmean(below), 1e-12), (float(low), float(high))
 
 
-def _concluded(real: _Timed, before: _Timed, after: _Timed, kept: Kept, margin: float) -> Timing:
+def _concluded(real: Timed, before: Timed, after: Timed, kept: Kept, margin: float) -> Timing:
     wait, wait_interval = _ratio(real.waits, real.steps, paired=True)
-    cached = [*before.steps, *after.steps]
-    left, (low, high) = _ratio(cached, real.steps, paired=False)
+    left, (low, high) = _ratio([*before.whole, *after.whole], real.whole, paired=False)
     saved, saved_interval = 1 - left, (1 - high, 1 - low)
     slope, ends = _slope(real.work)
     scale = (len(real.work) - 1) / max(median(real.work), 1e-12)
@@ -318,12 +228,13 @@ def _concluded(real: _Timed, before: _Timed, after: _Timed, kept: Kept, margin: 
     middles = {
         name: _middle([parts[place] for parts in real.phases]) for place, name in enumerate(_PHASES)
     }
-    control = sum([*before.waits, *after.waits]) / max(sum(cached), 1e-12)
+    cached = sum([*before.steps, *after.steps])
+    control = sum([*before.waits, *after.waits]) / max(cached, 1e-12)
     costs = " to ".join(percent(end) for end in wait_interval)
     saves = " to ".join(percent(end) for end in saved_interval)
     rises = " to ".join(percent(end) for end in growth_interval)
     numbers = (
-        f"{percent(wait)} of a step of {1e3 * fmean(real.steps):.3g} ms waits for data, 95%"
+        f"{percent(wait)} of a step of {1e3 * fmean(real.whole):.3g} ms waits for data, 95%"
         f" interval {costs}; with batches in memory {percent(control)}, and they save"
         f" {percent(saved)}, {saves}; left behind per step: {kept.graphs[0]:.2g} graphs,"
         f" {kept.memory[0]:.3g} bytes; steps slower by {percent(growth)}, {rises}"
@@ -335,7 +246,7 @@ def _concluded(real: _Timed, before: _Timed, after: _Timed, kept: Kept, margin: 
         found=found,
         conclusion=f"{_start(found, faults)} ({numbers}).",
         faults=faults,
-        seconds=fmean(real.steps),
+        seconds=fmean(real.whole),
         phases=middles,
         saved=saved,
         saved_interval=saved_interval,

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .._measure import Loss
+from ._plain import make_plain
 from ._unrolled import GATES, State, unrolled
 
 DEPTH: Final = "depth"
@@ -42,11 +43,23 @@ class Path:
 
 
 @final
-@dataclass
+@dataclass(eq=False)
+class _Tap:
+    """A tensor, and the squared norm of the gradient that comes to it, as it is now.
+
+    Operations in place may make the same tensor the output of another layer.
+    """
+
+    tensor: Tensor
+    square: float | None = None
+
+
+@final
+@dataclass(eq=False)
 class _Call:
     name: str
     nodes: list[Any]
-    tensors: list[Tensor]
+    taps: list[_Tap]
     inside: bool = False  # a layer with weights was called within
 
 
@@ -57,30 +70,30 @@ class _Trace:
 
     calls: list[_Call] = field(default_factory=list)
     stack: list[_Call] = field(default_factory=list)
-    squares: dict[int, float] = field(default_factory=dict)
-    series: dict[tuple[str, str], list[list[list[Tensor]]]] = field(default_factory=dict)
+    series: dict[tuple[str, str], list[list[list[_Tap]]]] = field(default_factory=dict)
     open: bool = True  # recomputation during the backward pass is not another call
     heard: bool = True  # gradients that come later are asked for
     loss: Tensor | None = None
 
-    def tap(self, tensors: Iterable[Tensor]) -> list[Tensor]:
+    def tap(self, tensors: Iterable[Tensor]) -> list[_Tap]:
         """Have the squared norms of the gradients of tensors kept."""
-        tapped = [tensor for tensor in tensors if tensor.requires_grad]
-        for tensor in tapped:
-            tensor.register_hook(self._hook(id(tensor)))  # type: ignore[no-untyped-call]
-        return tapped
+        taps = [_Tap(tensor) for tensor in tensors if tensor.requires_grad]
+        for tap in taps:
+            tap.tensor.register_hook(self._hook(tap))  # type: ignore[no-untyped-call]
+        return taps
 
-    def _hook(self, key: int) -> Callable[[Tensor], None]:
+    def _hook(self, tap: _Tap) -> Callable[[Tensor], None]:
         def arrives(gradient: Tensor) -> None:
             if self.heard:
-                self.squares[key] = float(gradient.detach().double().square().sum())
+                tap.square = float(gradient.detach().double().square().sum())
 
         return arrives
 
-    def norm(self, tensors: Iterable[Tensor]) -> float | None:
-        """Give the norm of the gradients of all these tensors; None if none came."""
-        known = [self.squares[id(t)] for t in tensors if id(t) in self.squares]
-        return math.sqrt(sum(known)) if known else None
+
+def _norm_at(taps: Iterable[_Tap]) -> float | None:
+    """Give the norm of the gradients of all these tensors; None if none came."""
+    known = [tap.square for tap in taps if tap.square is not None]
+    return math.sqrt(sum(known)) if known else None
 
 
 def weighted(model: nn.Module) -> dict[str, nn.Module]:
@@ -100,12 +113,13 @@ def trace(model: nn.Module, loss: Loss, inputs: Any, targets: Any) -> list[Path]
     """Run a batch forward and backward, and give the gradients along depth and along time.
 
     Args:
-        model: A copy, whose recurrent layers are turned into loops.
+        model: A copy, whose recurrent layers are turned into loops and weights made plain.
         loss: ``loss(outputs, targets)``.
         inputs: Of the model.
         targets: Of the loss.
     """
     found = _Trace()
+    make_plain(model)
     layers = weighted(model)
     handles = []
     for name, module in model.named_modules():
@@ -151,8 +165,8 @@ def _leave(found: _Trace, own: bool) -> Any:
         if not found.open:
             return
         call = found.stack.pop()
-        call.tensors = found.tap(_floats(output))
-        call.nodes = [tensor.grad_fn for tensor in call.tensors]
+        call.taps = found.tap(_floats(output))
+        call.nodes = [tap.tensor.grad_fn for tap in call.taps]
         if found.stack and (own or call.inside):
             found.stack[-1].inside = True
         found.calls.append(call)
@@ -178,30 +192,31 @@ def _paths(found: _Trace, layers: set[str]) -> list[Path]:
         within = any(name.startswith(f"{outer}.") for outer in loops)
         if len(by_name[name]) >= _LOOP and not within and _chained(by_name[name]):
             loops.append(name)
-    paths = [_depth(found, by_name, layers, loops)]
+    paths = [_depth(found.calls, by_name, layers, loops)]
     for name in loops:
         if all(name != owner for owner, _ in found.series):
-            paths.append(_in_time(found, name, [call.tensors for call in by_name[name]]))
+            paths.append(_in_time(found.loss, name, [call.taps for call in by_name[name]]))
     for (name, part), calls in found.series.items():
         if any(name.startswith(f"{outer}.") for outer in loops):
             continue
         # Called step by step it goes on; called for several inputs, the last one is shown.
         steps = [state for call in (calls if name in loops else calls[-1:]) for state in call]
-        paths.append(_in_time(found, f"{name}{part}", steps))
+        paths.append(_in_time(found.loss, f"{name}{part}", steps))
     return [path for path in paths if sum(norm is not None for norm in path.norms) > 1]
 
 
-def _in_time(found: _Trace, name: str, states: Sequence[list[Tensor]]) -> Path:
+def _in_time(loss: Tensor | None, name: str, states: Sequence[list[_Tap]]) -> Path:
     places = tuple(str(number + 1) for number in range(len(states)))
-    norms = tuple(found.norm(state) for state in states)
+    norms = tuple(map(_norm_at, states))
     live = [number for number, norm in enumerate(norms) if norm]
-    if not live or found.loss is None or not all(n is None or math.isfinite(n) for n in norms):
+    if not live or loss is None or not all(n is None or math.isfinite(n) for n in norms):
         return Path(name, places, norms, norms)
-    last, flat = states[live[-1]], [t for state in states[: live[-1] + 1] for t in state]
-    seeds = _direct(last, _gradients([found.loss], last, [None]))
-    back = dict(zip(map(id, flat), _gradients(last, flat, seeds), strict=True))
-    carried = [_norm([back.get(id(tensor)) for tensor in state]) for state in states]
-    return Path(name, places, norms, tuple(carried))
+    last = [tap.tensor for tap in states[live[-1]]]
+    before = states[: live[-1] + 1]
+    seeds = _direct(last, _gradients([loss], last, [None]))
+    back = iter(_gradients(last, [tap.tensor for state in before for tap in state], seeds))
+    carried = [_norm([next(back) for _ in state]) for state in before]
+    return Path(name, places, norms, (*carried, *(None,) * (len(states) - len(before))))
 
 
 def _gradients(
@@ -234,7 +249,10 @@ def _norm(gradients: Iterable[Tensor | None]) -> float | None:
 
 
 def _depth(
-    found: _Trace, by_name: dict[str, list[_Call]], layers: set[str], loops: Sequence[str]
+    ran: Sequence[_Call],
+    by_name: dict[str, list[_Call]],
+    layers: set[str],
+    loops: Sequence[str],
 ) -> Path:
     """Give the layers in the order in which they ran.
 
@@ -244,14 +262,14 @@ def _depth(
     places: list[str] = []
     norms: list[float | None] = []
     done: set[str] = set()
-    for call in found.calls:
+    for call in ran:
         name, calls = call.name, by_name[call.name]
         looped = any(name == loop or name.startswith(f"{loop}.") for loop in loops)
         if name not in layers or call.inside or looped or name in done:
             continue
         chained = len(calls) > 1 and _chained(calls)
         places.append(f"{name} ({calls.index(call) + 1})" if chained and call != calls[0] else name)
-        norms.append(found.norm([t for c in ([call] if chained else calls) for t in c.tensors]))
+        norms.append(_norm_at([t for c in ([call] if chained else calls) for t in c.taps]))
         if not chained:
             done.add(name)
     return Path(DEPTH, tuple(places), tuple(norms), tuple(norms))
@@ -284,7 +302,9 @@ def remake(model: nn.Module, paths: Sequence[Path], inputs: Any) -> None:
     """
     loops = [path.name for path in paths if path.name != DEPTH]
     steps = max((len(path.norms) for path in paths if path.name != DEPTH), default=1)
+    make_plain(model)
     handles = []
+    scaled: set[int] = set()
     with torch.no_grad():
         for name, module in weighted(model).items():
             if isinstance(module, (nn.RNNBase, nn.RNNCellBase)):
@@ -294,11 +314,11 @@ def remake(model: nn.Module, paths: Sequence[Path], inputs: Any) -> None:
                 continue
             for kind, p in module.named_parameters(recurse=False):
                 if p.ndim > 1 and p.is_floating_point():
-                    nn.init.orthogonal_(p)
+                    _orthogonal(p)
                 elif kind == "bias":
                     p.zero_()
             if not any(name == loop or name.startswith(f"{loop}.") for loop in loops):
-                handles.append(module.register_forward_hook(_scaled))
+                handles.append(module.register_forward_hook(_scaling(scaled)))
         try:
             model(inputs)
         finally:
@@ -312,7 +332,7 @@ def _remake_recurrent(layer: nn.Module, steps: int) -> None:
         if name.startswith("weight_") and p.shape[0] % hidden == 0:
             rectified = name.startswith("weight_hh") and _rectified(layer)
             for block in torch.split(p, hidden):  # one per gate
-                (nn.init.eye_ if rectified else nn.init.orthogonal_)(block)
+                (nn.init.eye_ if rectified else _orthogonal)(block)
         elif name.startswith("bias"):
             p.zero_()
             gates = torch.split(p, hidden)
@@ -324,12 +344,25 @@ def _rectified(layer: nn.Module) -> bool:
     return getattr(layer, "nonlinearity", "tanh") == "relu"
 
 
-def _scaled(module: nn.Module, args: Any, output: Any) -> Any:
-    if not isinstance(output, Tensor):
-        return output
-    spread = float(output.float().std())
-    if not (math.isfinite(spread) and spread > 0):
-        return output
-    for p in module.parameters(recurse=False):
-        p.div_(spread)
-    return output / spread
+def _orthogonal(p: Tensor) -> None:
+    """Fill with orthogonal numbers, computed in single precision at least."""
+    kind = torch.promote_types(p.dtype, torch.float32)
+    p.copy_(nn.init.orthogonal_(torch.empty(p.shape, dtype=kind, device=p.device)))
+
+
+def _scaling(done: set[int]) -> Any:
+    """Give a hook that scales a layer, but one whose weights are those of another only once."""
+
+    def hook(module: nn.Module, args: Any, output: Any) -> Any:
+        own = list(module.parameters(recurse=False))
+        if not isinstance(output, Tensor) or any(id(p) in done for p in own):
+            return output
+        spread = float(output.float().std())
+        if not (math.isfinite(spread) and spread > 0):
+            return output
+        done.update(map(id, own))
+        for p in own:
+            p.div_(spread)
+        return output / spread
+
+    return hook

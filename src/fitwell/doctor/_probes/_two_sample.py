@@ -15,7 +15,8 @@ from torch import nn
 from ...core.errors import UsageError
 from ...core.significance import Z95
 from .._result import Interval, ProbeResult, draw_rows
-from ._rows import Data, Floats, Ints, drawn, inputs_and_targets, rows_of
+from .._rows import Data, Floats, Ints, drawn, inputs_and_targets, rows_of
+from .._sandbox import undisturbed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,6 +62,7 @@ class TwoSample(ProbeResult):
         axes.axvline(0, color="gray", linewidth=0.8, linestyle=":")
 
 
+@undisturbed
 def two_sample(
     train: Data,
     other: Data,

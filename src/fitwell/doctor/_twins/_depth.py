@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +9,7 @@ from typing import Any, final
 
 from torch import nn
 
-from ._trace import Step, fan_in_scale, is_conv, is_dense, is_layer, put, redrawn
+from ._trace import Step, copied, fan_in_scale, is_conv, is_dense, is_layer, put, redrawn
 
 Called = dict[nn.Module, Step]
 Chain = nn.Sequential | nn.ModuleList
@@ -90,7 +89,7 @@ def squared(layer: Any) -> nn.Module | None:
     """
     made: nn.Module
     if is_dense(layer):
-        made = copy.deepcopy(layer)
+        made = copied("deeper", layer)
         made.in_features = layer.out_features
         shape: tuple[int, ...] = (layer.out_features, layer.out_features)
     elif is_conv(layer) and not layer.transposed:
@@ -123,7 +122,7 @@ def fresh(module: nn.Module) -> nn.Module:
     Args:
         module: Stays as it is.
     """
-    made = copy.deepcopy(module)
+    made = copied("deeper", module)
     for part in made.modules():
         for name, p in list(part._parameters.items()):
             if p is not None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 import torch
@@ -13,8 +13,10 @@ import torch
 from ...core.errors import TrainingError, UsageError
 from ...data import Examples
 from .._result import ProbeResult
+from .._sandbox import sandbox
+from ._compare import parts_of
 from ._power_law import PowerLaw, fit_power_law
-from ._twin import Build, BySeed, Twin, Watch, grow
+from ._twin import Build, BySeed, OnEpoch, Stacking, Twin, grow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,8 +29,9 @@ class LearningCurve(ProbeResult):
 
     Args:
         value: Loss that the fitted curve promises for `ahead` examples.
-        interval: 95% interval of the loss of one training on so many.
-        control: Mean loss with all examples there are.
+        interval: 95% interval of the loss of one training on so many; for other seeds, with the
+            held-out examples at hand.
+        control: Mean loss with the largest of the parts.
         found: Whether more data would help; None if the evidence does not say.
         conclusion: One sentence.
         ahead: The number of examples that `value` is for.
@@ -67,15 +70,19 @@ def learning_curve(
     seeds: int = 3,
     ahead: float = 2.0,
     seed: int = 0,
-    watch: Watch | None = None,
+    watch: OnEpoch | None = None,
+    stack: Stacking = "auto",
 ) -> LearningCurve:
     """Train on growing parts of the data, and say what more data would bring.
 
     When the validation loss is much larger than the training loss, and collecting more data costs.
-    The twins differ in `examples`: random parts of them, those of one seed within each other. The
-    promise is that of a power law, and worth as much as its interval; it holds for this model
-    and these settings, and for data like these. Few examples make few steps in as many epochs;
-    where that matters, let `build` choose the epochs by the number of examples it was given.
+    The twins differ in `examples`: random parts of them, those of one seed within each other. Few
+    examples make few steps in as many epochs, and a training that is cut short for that reason
+    would look like one that has too few data. So, where `build` asks the twin for its epochs, a
+    share of the examples has 1 / share times as many, and all take about the same steps; else let
+    `build` choose the epochs by the number of examples that it was given. The promise is that of a
+    power law, and worth as much as its interval; it holds for this model and these settings, and
+    for data like these.
 
         def build(twin, seed):
             torch.manual_seed(seed)
@@ -86,23 +93,25 @@ def learning_curve(
                 optimizer=AdamW(model.parameters()),
                 train=Batches(twin.examples(train), 32, shuffle=True, seed=seed),
                 valid=Batches(valid, 256),
-                epochs=20,
+                epochs=twin.epochs(20),
                 seed=seed,
             )
 
         found = learning_curve(build)
 
     Args:
-        build: Gives a training, with ``valid`` set; asks the twin for its examples.
-        shares: Parts of them; at least three.
+        build: Gives a training, with ``valid`` set; asks the twin for its examples, and should for
+            its epochs.
+        shares: Parts of them; at least three, and four trainings in all.
         seeds: Trainings for each part, with subsets and initial weights of their own.
         ahead: How many times as many examples the curve is continued to.
         seed: Of the first of the seeds.
         watch: Called after each epoch of all.
+        stack: Trainings that become one program; see `Population`.
 
     Raises:
-        UsageError: A share is out of range, a training measures no held-out data, or `build` does
-            not ask for the examples.
+        UsageError: A share is out of range, parts are of the same size, a training measures no
+            held-out data or a loss below 0, or `build` does not ask for the examples.
         TrainingError: A training gave a loss that is not finite.
 
     Source: hestness2017deep.
@@ -111,11 +120,17 @@ def learning_curve(
     if not all(0 < share <= 1 for share in shares) or len(set(shares)) < 3 or seeds < 1:
         raise UsageError(
             "learning_curve: `shares` must be at least three parts in (0, 1], with one seed or"
-            f" more; got {tuple(shares)} and {seeds}."
+            f" more; got {tuple(shares)} and {seeds}. Use the defaults."
+        )
+    if len(set(shares)) * seeds < 4:
+        raise UsageError(
+            "learning_curve: `seeds` must make at least four trainings with the shares; got"
+            f" {seeds} for {tuple(shares)}. Use 2 or more."
         )
     if ahead <= 1:
         raise UsageError(f"learning_curve: `ahead` must be above 1; got {ahead}. Use 2.")
     names = {share: f"{100 * share:g} % of the examples" for share in sorted(set(shares))}
+    epochs = _asks_for_epochs(build, names, seed)
     sizes: dict[tuple[float, int], int] = {}
     whole: dict[int, int] = {}
 
@@ -124,13 +139,22 @@ def learning_curve(
             random = torch.Generator().manual_seed(number)
             order = torch.randperm(len(examples), generator=random)
             whole[number] = len(examples)
-            sizes[share, number] = max(1, round(share * len(examples)))
+            sizes[share, number] = _size(share, len(examples))
             return examples.select(order[: sizes[share, number]])
 
         return BySeed(chosen)
 
-    twins = [Twin(name=names[share], changes={"examples": part(share)}) for share in names]
-    grown = grow("learning_curve", build, twins, seeds=seeds, seed=seed, watch=watch, held_out=True)
+    twins = [_twin(name, share, part(share), epochs=epochs) for share, name in names.items()]
+    grown = grow(
+        "learning_curve",
+        build,
+        twins,
+        seeds=seeds,
+        seed=seed,
+        watch=watch,
+        stack=stack,
+        held_out=True,
+    )
     losses = [loss for name in names.values() for loss in grown[name].valid_loss]
     if not np.isfinite(losses).all():
         raise TrainingError(
@@ -139,6 +163,30 @@ def learning_curve(
         )
     counts = [float(sizes[share, seed + k]) for share in names for k in range(seeds)]
     return _concluded(counts, losses, round(ahead * max(whole.values())))
+
+
+def _size(share: float, count: int) -> int:
+    return max(1, round(share * count))
+
+
+def _asks_for_epochs(build: Build, shares: Iterable[float], seed: int) -> bool:
+    """Say so, and make sure before anything is trained that the parts differ in size."""
+    with sandbox():
+        parts, _ = parts_of(build, seed)
+    examples = parts.get("examples")
+    if examples is not None and len({_size(share, len(examples)) for share in shares}) < 3:
+        raise UsageError(
+            "learning_curve: `shares` must be at least three parts of other sizes; got"
+            f" {tuple(shares)} of {len(examples)} examples. Give larger shares or more examples."
+        )
+    return "epochs" in parts
+
+
+def _twin(name: str, share: float, part: BySeed, *, epochs: bool) -> Twin:
+    changes: dict[str, Any] = {"examples": part}
+    if epochs:  # as many steps for all
+        changes["epochs"] = lambda whole: max(1, round(whole / share))
+    return Twin(name=name, changes=changes)
 
 
 def _concluded(sizes: list[float], losses: list[float], ahead: int) -> LearningCurve:

@@ -9,7 +9,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Final, Literal, final
 
 from ...core.errors import UsageError
-from ...train import RateRange, lr_range_test
+from ...train import RateRange, autocast, lr_range_test
 from .._measure import mean_interval
 from .._result import Interval, ProbeResult
 from .._sandbox import sandbox
@@ -24,7 +24,7 @@ from ._rivals import (
     view,
     winner,
 )
-from ._twin import Build, Twin, Watch, built, grow
+from ._twin import Build, OnEpoch, Stacking, Twin, built, grow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,9 +35,9 @@ _APART: Final = 0.2  # of logarithms of rates that are tried
 _STARTS: Final = {
     "too high": "The learning rate {lr:.3g} is too high",
     "too low": "The learning rate {lr:.3g} is too low",
-    "right": "The learning rate {lr:.3g} is right: none that was tried trains better",
+    "right": "None of the rates that were tried is better than the learning rate {lr:.3g}",
     "none learns": "The learning rate {lr:.3g} is not the fault: none that was tried learns",
-    None: "Insufficient evidence whether the learning rate {lr:.3g} is right",
+    None: "Insufficient evidence whether the learning rate {lr:.3g} is too high or too low",
 }
 
 
@@ -53,7 +53,8 @@ class LearningRates(ProbeResult):
         control: Training loss with the rate as it is after `whole_epochs`.
         found: Whether the rate is too high or too low; None if the evidence does not say.
         conclusion: One sentence.
-        verdict: Which of them, or that no training learns; None if the evidence does not say.
+        verdict: Which of them; ``right`` if none of the rates that were tried is better; or that no
+            training learns. None if the evidence does not say.
         lr: The rate as it is.
         best: Factor on it that `value` is of.
         epochs: Of the trainings with other rates.
@@ -102,19 +103,21 @@ def learning_rate(
     share: float = 0.25,
     seeds: int = 3,
     seed: int = 0,
-    watch: Watch | None = None,
+    watch: OnEpoch | None = None,
+    stack: Stacking = "auto",
 ) -> LearningRates:
     """Train shortly with other learning rates, and compare with the whole training as it is.
 
     When the training loss stays large or falls slowly, and one batch can be learned by heart. Tried
-    are multiples of the rate, and the rate that a range test suggests, repeated with each seed. All
-    have a share of the epochs, through which a schedule runs in full. Large rates are ahead after
-    few steps in sound trainings too, so that the control is the training as it is with all its
-    epochs: a rate that reaches less in a quarter of them proves that it is too low, or too high.
+    are multiples of the rate, and the rate that a range test suggests, repeated with each seed;
+    that test leaves out clipping and schedules. All have a share of the epochs, through which a
+    schedule runs in full. Large rates are ahead after few steps in sound trainings too, so that the
+    control is the training as it is with all its epochs: a rate that reaches less in a quarter of
+    them proves that it is too low, or too high.
 
     A rate is better if its training loss, and its held-out loss where there is one, is lower by at
-    least 5%, with an interval over the seeds that excludes no gain. A loss above that of the model
-    before training counts as that.
+    least 5%, with an interval over the seeds that excludes no gain; none is better only if the
+    intervals exclude such a gain. A loss above that of the model before training counts as that.
 
     Args:
         build: Gives a training; asks the twin for its rate and its epochs.
@@ -123,6 +126,7 @@ def learning_rate(
         seeds: Trainings with each rate, paired by seed.
         seed: Of the first of the seeds.
         watch: Called after each epoch of all.
+        stack: Trainings that become one program; see `Population`.
 
     Raises:
         UsageError: A value is out of range, the rate is 0, or `build` does not ask for rate and
@@ -136,7 +140,7 @@ def learning_rate(
     if not others or not all(0 < f < math.inf for f in others) or not 0 < share <= 1 or seeds < 1:
         raise UsageError(
             "learning_rate: `factors` must be positive with one that is not 1, `share` in (0, 1]"
-            f" and `seeds` at least 1; got {tuple(factors)}, {share} and {seeds}."
+            f" and `seeds` at least 1; got {tuple(factors)}, {share} and {seeds}. Use the defaults."
         )
     start = starts("learning_rate", build, seeds=seeds, seed=seed)
     lr, ranges = _ranges(build, seeds, seed)
@@ -147,7 +151,7 @@ def learning_rate(
             others.add(hint)
     twins = {factor: _twin(factor, share) for factor in sorted({*others, 1.0})}
     everyone = [Twin(), *twins.values()]
-    grown = grow("learning_rate", build, everyone, seeds=seeds, seed=seed, watch=watch)
+    grown = grow("learning_rate", build, everyone, seeds=seeds, seed=seed, watch=watch, stack=stack)
     whole = grown[everyone[0].name]
     pairs = [(factor, grown[twin.name]) for factor, twin in twins.items()]
     return _concluded(
@@ -182,7 +186,9 @@ def _ranges(build: Build, seeds: int, seed: int) -> tuple[float, tuple[RateRange
                 raise UsageError(
                     f"learning_rate: `build` must give a rate above 0; got {lr}. Set `lr`."
                 )
-            found.append(lr_range_test(made.model, made.objective, made.optimizer, made.train))
+            with autocast(made.precision, made.device):
+                test = lr_range_test(made.model, made.objective, made.optimizer, made.train)
+            found.append(test)
     return lr, tuple(found)
 
 

@@ -9,8 +9,8 @@ from typing import Final, final
 import numpy as np
 
 from ...core.errors import UsageError
-from .._probes._rows import Floats
 from .._result import Interval
+from .._rows import Floats
 
 _POWERS: Final = np.geomspace(0.02, 3.0, 60)
 _RESAMPLES: Final = 400
@@ -47,6 +47,9 @@ class PowerLaw:
     def interval(self, size: float, *, level: float = 0.95, seed: int = 0) -> Interval:
         """Give where the loss of one more training of that size will lie.
 
+        That is for other seeds and parts of these data; other data from the same source may differ
+        by more.
+
         Residuals, widened for the three numbers that were fitted, are dealt anew to the fitted
         curve, and the fit repeated; another residual is added to what it says.
 
@@ -76,7 +79,8 @@ def fit_power_law(sizes: Sequence[float], losses: Sequence[float]) -> PowerLaw:
         losses: Of one training each.
 
     Raises:
-        UsageError: Fewer than four trainings or three sizes, or a loss that is not finite.
+        UsageError: Fewer than four trainings or three sizes, or a loss that is negative or not
+            finite.
 
     Source: hestness2017deep.
     Checked against: curves made from the law; SciPy, ``curve_fit`` with the same bounds.
@@ -85,11 +89,12 @@ def fit_power_law(sizes: Sequence[float], losses: Sequence[float]) -> PowerLaw:
     if n.shape != y.shape or len(n) < 4 or len(np.unique(n)) < 3:
         raise UsageError(
             "fit_power_law: `sizes` and `losses` must be of at least four trainings and three"
-            f" sizes; got {len(n)} sizes and {len(y)} losses."
+            f" sizes; got {len(n)} sizes and {len(y)} losses. Train on more sizes."
         )
-    if not np.isfinite(y).all() or n.min() <= 0:
+    if not np.isfinite(y).all() or n.min() <= 0 or y.min() < 0:
         raise UsageError(
-            f"fit_power_law: losses must be finite and sizes positive; got {y} for {n}."
+            "fit_power_law: `losses` must be finite and not negative, `sizes` positive; got"
+            f" {y} for {n}. The law falls towards a loss that is at least 0: fit another measure."
         )
     a, b, c = _fitted(n, y[None])
     return PowerLaw(

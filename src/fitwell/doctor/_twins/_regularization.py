@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, is_dataclass, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Final, Literal, final
 
@@ -19,9 +20,10 @@ from ._compare import (
     mean_loss,
     parts_of,
     results_of,
+    start_losses,
 )
 from ._surgery import drops, with_dropout, without_dropout
-from ._twin import Build, Grown, Twin, Watch, grow, sample_of
+from ._twin import Build, Grown, OnEpoch, Stacking, Twin, grow, sample_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,6 +34,12 @@ Changes = dict[str, Callable[[Any], Any]]
 MORE_DROPOUT: Final = 0.3
 MORE_DECAY: Final = 0.01
 """Weight decay of the twin with more: ten times as much, and at least this."""
+
+_FINE: Final = {
+    ("without", "with more"): "Neither none nor more regularization is better",
+    ("without",): "No regularization is not better",
+    ("with more",): "More regularization is not better",
+}
 
 _LEAST: Final = 0.01
 """Of the loss of the best constant outputs: what a difference on held-out data has to exceed."""
@@ -54,7 +62,8 @@ class Regularization(TwinResult):
         curves: Loss of each epoch of the first seed by twin, while training.
         not_tried: Twins that could not be made, and why.
         amount: ``too much`` if the training without does better on both parts, ``too little`` if
-            the one with more does better on held-out data while training is far ahead of it.
+            the one with more does better on held-out data while training is far ahead of it,
+            ``fine`` if neither does better.
         valid_losses: Loss on held-out examples by twin, one for each seed.
         switched_off: What the twin without has not.
     """
@@ -76,8 +85,9 @@ def regularization(
     *,
     seeds: int = 3,
     margin: float = 0.05,
-    watch: Watch | None = None,
+    watch: OnEpoch | None = None,
     seed: int = 0,
+    stack: Stacking = "auto",
 ) -> Regularization:
     """Train without regularization, and with more, and compare on training and held-out data.
 
@@ -87,9 +97,11 @@ def regularization(
     and no label smoothing, as far as the model has it or `build` asks the twin for it. More means
     dropout of 0.3 before the last layer and ten times the weight decay, at least 0.01.
 
-    A difference counts if its 95% interval over the seeds excludes 0, and if it is at least
-    `margin` of the held-out loss as it is and a hundredth of the loss of the best outputs that are
-    the same for all. A loss beyond twice the latter counts as that.
+    A difference counts if its 95% interval over the seeds, together with those of the others,
+    excludes 0, and if it is at least `margin` of the held-out loss as it is and a hundredth of the
+    loss of the best outputs that are the same for all. A loss beyond twice the latter, and beyond
+    that before training, counts as that. Where a loader augments, all are measured on what the
+    loader of the first gives: without augmentation, if `build` asks the twin for that.
 
     Args:
         build: Gives the training of a twin from a seed, with ``valid``; see `Twin`.
@@ -97,6 +109,7 @@ def regularization(
         margin: Smallest share of the loss that is a difference.
         watch: Called after each epoch of all.
         seed: The first of the seeds.
+        stack: Trainings that become one program; see `Population`.
 
     Raises:
         UsageError: There is no seed, no held-out data, or nothing that could be changed.
@@ -106,11 +119,12 @@ def regularization(
         ones.
     """
     off, more, not_tried = _twins(build, seed)
+    ignorant = ignorant_loss(build, seed)
+    start = start_losses(build, seeds=seeds, seed=seed) if seeds > 0 else ()
     # The first one's objective measures all, and is to have no label smoothing.
     twins = [*([off] if off else []), Twin(), *([more] if more else [])]
-    grown = grow("regularization", build, twins, seeds=seeds, seed=seed, watch=watch)
-    ignorant = ignorant_loss(build, seed)
-    return _concluded(grown, not_tried, off, ignorant, margin)
+    grown = grow("regularization", build, twins, seeds=seeds, seed=seed, watch=watch, stack=stack)
+    return _concluded(grown, not_tried, off, (ignorant, start), margin)
 
 
 def _twins(build: Build, seed: int) -> tuple[Twin | None, Twin | None, dict[str, str]]:
@@ -132,7 +146,7 @@ def _twins(build: Build, seed: int) -> tuple[Twin | None, Twin | None, dict[str,
     if parts.get("augment") is not None:
         less["augment"] = lambda _: None
     if _smooths(parts.get("loss")):
-        less["loss"] = lambda loss: replace(loss, label_smoothing=0.0)
+        less["loss"] = _plain
     if "weight_decay" in parts:
         more["weight_decay"] = lambda decay: max(10 * decay, MORE_DECAY)
     if model is not None:
@@ -161,21 +175,31 @@ def _twins(build: Build, seed: int) -> tuple[Twin | None, Twin | None, dict[str,
 
 
 def _smooths(loss: Any) -> bool:
-    known = is_dataclass(loss) and any(f.name == "label_smoothing" for f in fields(loss))
-    return known and bool(getattr(loss, "label_smoothing", 0))
+    amount = getattr(loss, "label_smoothing", 0)
+    return isinstance(amount, (int, float)) and amount != 0
+
+
+def _plain(loss: Any) -> Any:
+    """Give the same loss without label smoothing, of this package or of torch."""
+    if is_dataclass(loss) and not isinstance(loss, type):
+        return replace(loss, label_smoothing=0.0)
+    made = copy.copy(loss)
+    made.label_smoothing = 0.0
+    return made
 
 
 def _concluded(
     grown: Mapping[str, Grown],
     not_tried: Mapping[str, str],
     off: Twin | None,
-    ignorant: float,
+    known: tuple[float, Sequence[float]],
     margin: float,
 ) -> Regularization:
-    train = {name: capped(one.train, ignorant) for name, one in grown.items()}
-    valid = {name: capped(one.valid_loss, ignorant) for name, one in grown.items()}
+    ignorant, start = known
+    train = {name: capped(one.train, ignorant, start) for name, one in grown.items()}
+    valid = {name: capped(one.valid_loss, ignorant, start) for name, one in grown.items()}
     least = max(margin * abs(fmean(valid["as it is"])), _LEAST * ignorant)
-    amount, basis, start = _judged(train, valid, least)
+    amount, basis, words = _judged(train, valid, least)
     order = [name for name in ("without", "as it is", "with more") if name in grown]
     numbers = ", ".join(
         f"{name} {mean_loss(grown[name].train)} and {mean_loss(grown[name].valid_loss)}"
@@ -188,7 +212,7 @@ def _concluded(
         control=fmean(grown["as it is"].valid_loss),
         found={"fine": False, "unknown": None}.get(amount, True),
         conclusion=(
-            f"{start} (difference on held-out data {basis}; training and held-out loss"
+            f"{words} (difference on held-out data {basis}; training and held-out loss"
             f" {numbers}{missing})."
         ),
         **results_of({name: grown[name] for name in order}, not_tried),
@@ -203,7 +227,7 @@ def _judged(
 ) -> tuple[Amount, Gain, str]:
     """Give how much there is, the difference that says so, and the words for it."""
     gains = {
-        name: gain(valid["as it is"], losses, least)
+        name: gain(valid["as it is"], losses, least, among=len(valid) - 1)
         for name, losses in valid.items()
         if name != "as it is"
     }
@@ -229,7 +253,7 @@ def _judged(
         if name in gains
     ]
     if all(verdict is False for verdict in told):
-        return "fine", best, "The amount of regularization is fine"
+        return "fine", best, _FINE[tuple(gains)]
     start = "Insufficient evidence whether there is too much or too little regularization"
     return "unknown", best, start
 

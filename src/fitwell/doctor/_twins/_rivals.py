@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any, Final, final
 
 from ...core.errors import TrainingError
-from ...core.intervals import t_quantile
 from ...train import autocast, evaluate
 from .._result import Interval
 from .._sandbox import sandbox
+from ._compare import gain
 from ._twin import Build, Grown, Twin, built, without_augmentation
 
 LARGEST: Final = 700.0
@@ -103,7 +103,8 @@ def rivals_of(control: Grown, others: Sequence[tuple[float, Grown]], start: Star
 
     A rival is better if its training loss is lower by at least 5%, with an interval that excludes
     that of the control, and its held-out loss, where there is one, is as well. A lower training
-    loss alone may be overfitting. Positive losses are compared by their logarithms, since trainings
+    loss alone may be overfitting. It is not better if an interval excludes a gain of 5%; else the
+    evidence does not say. Positive losses are compared by their logarithms, since trainings
     that go wrong do so by factors; means are geometric then.
 
     Args:
@@ -132,32 +133,25 @@ def rivals_of(control: Grown, others: Sequence[tuple[float, Grown]], start: Star
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class _Gain:
+class _Compared:
     loss: float
     interval: Interval
     counts: bool | None
 
 
-def _gains(losses: Sequence[Sequence[float]], *, among: int) -> list[_Gain]:
+def _gains(losses: Sequence[Sequence[float]], *, among: int) -> list[_Compared]:
     """Compare the losses of the first with all, itself included; one of so many may be chosen."""
     positive = min(map(min, losses)) > 0
     scaled = [[math.log(x) if positive else x for x in some] for some in losses]
     own = fmean(scaled[0])
-    count = len(scaled[0])
-    quantile = t_quantile(1 - 0.025 / among, count - 1) if count > 1 else math.inf
+    margin = -math.log(1 - _MARGIN) if positive else _MARGIN * abs(own)
     found = []
     for some in scaled:
-        gains = [a - b for a, b in zip(scaled[0], some, strict=True)]
-        gain = fmean(gains)
-        spread = stdev(gains) / math.sqrt(count) if count > 1 else 1.0
-        half = quantile * spread if spread > 0 else 0.0
-        before, loss, low, high = (
-            _power(x) if positive else x
-            for x in (own, own - gain, own - gain - half, own - gain + half)
+        less = gain(scaled[0], some, margin, among=among)
+        loss, low, high = (
+            _power(own - x) if positive else own - x for x in (less.mean, *less.interval[::-1])
         )
-        large = gain > 0 and before - loss >= _MARGIN * abs(before)
-        counts = (True if gain > half else None) if large else False
-        found.append(_Gain(loss=loss, interval=(low, high), counts=counts))
+        found.append(_Compared(loss=loss, interval=(low, high), counts=less.counts))
     return found
 
 

@@ -18,7 +18,7 @@ from ...train import Measured, Member, autocast, measure
 from .._measure import mean_interval
 from .._result import Interval, ProbeResult, draw_rows
 from .._sandbox import sandbox
-from ._twin import Build, Twin, Watch, grow
+from ._twin import Build, OnEpoch, Stacking, Twin, grow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,7 +38,7 @@ class SeedSpread(ProbeResult):
         control: Standard error of the metric of one training, from the held-out examples being a
             sample; NaN where it cannot be told.
         found: Whether seeds matter more than the held-out sample; None if the evidence does not
-            say.
+            say, or if all seeds gave the same.
         conclusion: One sentence.
         metric: Its name.
         mean: Of the metric over the seeds.
@@ -69,7 +69,7 @@ class SeedSpread(ProbeResult):
         if not difference > 0 or not 0.5 < power < 1:
             raise UsageError(
                 "SeedSpread: `difference` must be above 0 and `power` between 0.5 and 1; got"
-                f" {difference} and {power}."
+                f" {difference} and {power}. Give the difference that would matter to you."
             )
         normal = NormalDist().inv_cdf(0.975) + NormalDist().inv_cdf(power)
         seeds = max(2, math.ceil(2 * (normal * self.value / difference) ** 2))
@@ -99,7 +99,8 @@ def seed_spread(
     seeds: int = 8,
     metric: str = "loss",
     seed: int = 0,
-    watch: Watch | None = None,
+    watch: OnEpoch | None = None,
+    stack: Stacking = "auto",
 ) -> SeedSpread:
     """Train the same with several seeds, and say what a difference between trainings must exceed.
 
@@ -122,6 +123,7 @@ def seed_spread(
         metric: Name of a number that the objective measures on held-out examples.
         seed: Of the first of the seeds.
         watch: Called after each epoch of all.
+        stack: Trainings that become one program; see `Population`.
 
     Raises:
         UsageError: Fewer than two seeds, no held-out examples, or no metric of that name.
@@ -134,9 +136,16 @@ def seed_spread(
     if seeds < 2:
         raise UsageError(f"seed_spread: `seeds` must be at least 2; got {seeds}. Use 8.")
     twin = Twin()
-    grown = grow("seed_spread", build, [twin], seeds=seeds, seed=seed, watch=watch, held_out=True)[
-        twin.name
-    ]
+    grown = grow(
+        "seed_spread",
+        build,
+        [twin],
+        seeds=seeds,
+        seed=seed,
+        watch=watch,
+        stack=stack,
+        held_out=True,
+    )[twin.name]
     known = sorted(set.intersection(*(set(found) for found in grown.valid)))
     if metric not in known:
         raise UsageError(
@@ -243,7 +252,9 @@ def _concluded(metric: str, scores: list[float], control: float) -> SeedSpread:
     interval = deviation_interval(value, len(scores))
     least = t_quantile(0.975, len(scores) - 1) * value * math.sqrt(2)
     seeds_matter: bool | None = None
-    if interval[0] > control:
+    if value == 0:
+        pass  # no other seed was tried
+    elif interval[0] > control:
         seeds_matter = True
     elif interval[1] < control:
         seeds_matter = False
@@ -253,10 +264,11 @@ def _concluded(metric: str, scores: list[float], control: float) -> SeedSpread:
         False: "The held-out sample matters more than the seeds",
         None: "Insufficient evidence whether seeds or the held-out sample matter more",
     }
+    start = starts[seeds_matter] if value > 0 else "The seed is not used: all gave the same"
     advice = (
         f"single trainings that differ by less than {least:.3g} may differ by their seeds alone"
         if value > 0
-        else "all seeds gave the same, so see whether `build` uses its seed"
+        else "see whether `build` uses its seed"
     )
     return SeedSpread(
         value=value,
@@ -264,7 +276,7 @@ def _concluded(metric: str, scores: list[float], control: float) -> SeedSpread:
         control=control,
         found=seeds_matter,
         conclusion=(
-            f"{starts[seeds_matter]} (standard deviation of the {metric} over {len(scores)} seeds"
+            f"{start} (standard deviation of the {metric} over {len(scores)} seeds"
             f" {value:.3g}, 95% interval {interval[0]:.3g} to {interval[1]:.3g}; standard error"
             f" from the held-out examples {control:.3g}); {advice}."
         ),

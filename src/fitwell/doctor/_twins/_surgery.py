@@ -8,7 +8,6 @@ made is refused by a `UsageError` that names the module.
 
 from __future__ import annotations
 
-import copy
 import math
 from typing import Any, Final, final
 
@@ -305,7 +304,7 @@ def _more(
                 continue
             layer = squared(site.head)
             if layer is not None and site.chain is None:
-                new += [copy.deepcopy(activation), layer]
+                new += [copied("deeper", activation), layer]
             elif layer is not None:
                 new += [layer, *(fresh(part) for part in site.parts[1:])]
         plan.append((site, new))
@@ -350,12 +349,19 @@ def _goes_around(block: nn.Module, called: Called) -> bool:
             if is_layer(module):
                 for p in module.parameters():
                     p.zero_()
-    other = [v.flip(0) if isinstance(v, Tensor) else v for v in step.args]
+    other = [_other(value) for value in step.args]
     one, two = (
         [t.detach() for t in tensors_in(run("with_skips", _Given(empty, args, step.kwargs), None))]
         for args in (step.args, other)
     )
     return any(not torch.equal(a, b) for a, b in zip(one, two, strict=True))
+
+
+def _other(value: Any) -> Any:
+    """Give another input of the same kind, of numbers also where there is one row alone."""
+    if not isinstance(value, Tensor):
+        return value
+    return value.flip(tuple(range(value.ndim)) if value.is_floating_point() else 0)
 
 
 @final

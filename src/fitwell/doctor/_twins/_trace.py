@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, final
+from typing import Any, Final, cast, final
 
 import torch
 from torch import Tensor, nn
 
 from ...core.errors import UsageError
 from ...train._state import random_state, restore_random
+from .._sandbox import copies
 
 Shape = tuple[int, ...]
 
 EXAMPLES: Final = 8
 """How many examples a changed model is tried on."""
+
+_NOTHING: Final = object()
 
 
 @final
@@ -117,6 +119,9 @@ def trace(owner: str, model: nn.Module, inputs: Any) -> dict[nn.Module, Step]:
 def run(owner: str, model: nn.Module, inputs: Any) -> Any:
     """Give the outputs of a model in evaluation mode, with gradients.
 
+    Activations that its modules keep as attributes are put back: with their history they could not
+    be copied.
+
     Args:
         owner: Who asks, for errors.
         model: Stays as it is.
@@ -137,7 +142,7 @@ def run(owner: str, model: nn.Module, inputs: Any) -> Any:
     handles = [m.register_forward_pre_hook(enter) for m in names]
     handles += [m.register_forward_hook(leave) for m in names]
     try:
-        with _as_is(model, training=False):
+        with _as_is(model, training=False), _forgetting(model):
             return model(inputs)
     except Exception as err:
         if isinstance(err, UsageError) and str(err).startswith(f"{owner}: "):
@@ -175,11 +180,12 @@ def prove(owner: str, model: nn.Module, changed: nn.Module, inputs: Any) -> None
     Raises:
         UsageError: It does not.
     """
-    before = [tuple(t.shape) for t in tensors_in(run(owner, model, inputs))]
+    own = copied(owner, model)
+    before = [tuple(t.shape) for t in tensors_in(run(owner, own, inputs))]
     after = [tuple(t.shape) for t in tensors_in(run(owner, changed, inputs))]
     if before != after:
         raise refused(owner, model, "", f"its outputs would have shape {after} instead of {before}")
-    trial = copy.deepcopy(changed)
+    trial = copied(owner, changed)
     try:
         with _as_is(trial, training=False), torch.no_grad():
             trial(inputs)  # the way that layers of torch take when nothing is to be learned
@@ -243,7 +249,7 @@ def fan_in_scale(old: Shape, new: Shape) -> float:
 
 
 def copied(owner: str, model: nn.Module) -> nn.Module:
-    """Give a copy of a model.
+    """Give a copy of a model, without the history of what its modules keep.
 
     Args:
         owner: Who asks, for errors.
@@ -253,9 +259,10 @@ def copied(owner: str, model: nn.Module) -> nn.Module:
         UsageError: It cannot be copied.
     """
     try:
-        return copy.deepcopy(model)
-    except (TypeError, RuntimeError, NotImplementedError) as err:
-        raise refused(owner, model, "", f"it cannot be copied: {err}") from err
+        (made,) = copies(model)
+    except UsageError as err:
+        raise refused(owner, model, "", f"it cannot be copied: {err.__cause__ or err}") from err
+    return cast(nn.Module, made)
 
 
 def put(model: nn.Module, old: nn.Module, new: nn.Module) -> nn.Module:
@@ -286,6 +293,24 @@ def _as_is(model: nn.Module, *, training: bool) -> Iterator[None]:
         restore_random(kept)
         for module, mode in modes.items():
             module.training = mode
+
+
+@contextlib.contextmanager
+def _forgetting(model: nn.Module) -> Iterator[None]:
+    """Put back attributes that come to hold tensors with a history."""
+    before = {module: dict(vars(module)) for module in model.modules()}
+    try:
+        yield
+    finally:
+        for module, kept in before.items():
+            for name, value in list(vars(module).items()):
+                known = value is kept.get(name, _NOTHING)
+                if known or all(tensor.is_leaf for tensor in tensors_in(value)):
+                    continue
+                if name in kept:
+                    vars(module)[name] = kept[name]
+                else:
+                    del vars(module)[name]
 
 
 def _shape(value: Any) -> Shape | None:

@@ -5,20 +5,28 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar, final
+from statistics import fmean, stdev
+from typing import Any, Final, Literal, TypeVar, final
 
-from torch import nn
+from torch import Tensor, nn
 
 from ...core.errors import UsageError
+from ...core.intervals import t_quantile
 from ...data import Batches, Examples
 from ...train import Member, Objective, Population, autocast, evaluate
-from .._measure import mean_interval
 from .._result import Interval
 from .._sandbox import sandbox
 
 T = TypeVar("T")
 Change = Callable[[Any], Any]
-Watch = Callable[[Population], None]
+OnEpoch = Callable[[Population], None]
+"""Called after each epoch of all trainings."""
+
+Stacking = int | Literal["auto"]
+"""Trainings that become one program; see `Population`."""
+
+_SMALL: Final = 2**20  # bytes of a batch of inputs that is no burden
+_EVALUATED: Final = 256  # examples of a batch that is only measured, if they are small
 
 
 @final
@@ -163,8 +171,8 @@ class Grown:
     Args:
         name: What was different.
         parameters: Trainable numbers of its model.
-        train: Loss on the training examples without augmentation, in evaluation mode; infinite if
-            the training was lost.
+        train: Loss on the training examples of the first twin, in evaluation mode and, if these are
+            `Batches`, without augmentation; infinite if the training was lost.
         valid: Metrics on held-out examples; empty if there are none.
         curves: Loss of each epoch while training.
         members: The trainings.
@@ -190,12 +198,14 @@ def grow(
     *,
     seeds: int,
     seed: int = 0,
-    watch: Watch | None = None,
+    watch: OnEpoch | None = None,
     held_out: bool = False,
+    stack: Stacking = "auto",
 ) -> dict[str, Grown]:
     """Train twins side by side, each from the same seeds; give what they came to by name.
 
-    All are measured with the objective of the first. Random generators are left as they were.
+    All are measured with the objective of the first, on its training examples: of a loader that
+    augments, all see what that gives. Random generators are left as they were.
 
     Args:
         owner: Who asks, for messages.
@@ -205,6 +215,7 @@ def grow(
         seed: The first of the seeds.
         watch: Called after each epoch of all.
         held_out: Whether held-out examples are needed.
+        stack: Trainings that become one program; 1 trains one after the other.
 
     Raises:
         UsageError: There is no seed, `build` does not ask for what a twin changes, or held-out
@@ -216,10 +227,12 @@ def grow(
         members = {t.name: [built(owner, build, t, seed + k) for k in range(seeds)] for t in twins}
         everyone = [member for some in members.values() for member in some]
         if held_out and any(member.valid is None for member in everyone):
-            raise UsageError(f"{owner}: `build` must set `valid`; got a training without it.")
-        Population(everyone).fit(watch, side_by_side=watch is not None)
-        goals = [member.objective for member in members[twins[0].name]]
-        return {name: _grown(name, some, goals) for name, some in members.items()}
+            raise UsageError(
+                f"{owner}: `build` must set `valid`; got a training without it. Set it."
+            )
+        Population(everyone, stack=stack).fit(watch, side_by_side=watch is not None)
+        first = members[twins[0].name]
+        return {name: _grown(name, some, first) for name, some in members.items()}
 
 
 def built(owner: str, build: Build, twin: Twin, seed: int) -> Member:
@@ -260,38 +273,65 @@ def sample_of(owner: str, build: Build, seed: int = 0) -> Any:
         owner: Who asks, for messages.
         build: Gives the training.
         seed: Of the training.
+
+    Raises:
+        UsageError: There is no batch, or it has no first part.
     """
     with sandbox():
         for batch in without_augmentation(build(Twin(), seed).train):
-            return batch.inputs if hasattr(batch, "inputs") else batch[0]
-    raise UsageError(f"{owner}: `build` must give batches to train on; got none.")
+            if isinstance(batch, Tensor) or hasattr(batch, "inputs"):
+                return getattr(batch, "inputs", batch)
+            if isinstance(batch, (tuple, list)) and batch:
+                return batch[0]
+            raise UsageError(
+                f"{owner}: `build` must give batches whose first part the model takes; got"
+                f" {type(batch).__name__}. Give pairs of inputs and targets."
+            )
+    raise UsageError(
+        f"{owner}: `build` must give batches to train on; got none. Look at what it gives as"
+        " `train`."
+    )
 
 
-def contrast(one: Sequence[float], other: Sequence[float]) -> tuple[float, Interval]:
+def contrast(
+    one: Sequence[float], other: Sequence[float], *, among: int = 1
+) -> tuple[float, Interval]:
     """Give the mean of `one` minus `other` with its 95% interval, paired by seed.
 
     Args:
         one: A number per seed.
         other: A number per seed.
+        among: How many such intervals are to hold together, after Bonferroni.
     """
-    return mean_interval([a - b for a, b in zip(one, other, strict=True)])
+    differences = [a - b for a, b in zip(one, other, strict=True)]
+    mean, count = fmean(differences), len(differences)
+    if count < 2 or not math.isfinite(mean):
+        return mean, (-math.inf, math.inf)
+    half = t_quantile(1 - 0.025 / among, count - 1) * stdev(differences) / math.sqrt(count)
+    return mean, (mean - half, mean + half)
 
 
 def without_augmentation(batches: Iterable[Any]) -> Iterable[Any]:
     """Give the same examples as they are, where that can be had.
+
+    In batches as large as they are, or larger ones of small examples.
 
     Args:
         batches: Of a training.
     """
     if not isinstance(batches, Batches):
         return batches
-    return Batches(batches.examples, max(batches.batch_size, 256), device=batches.device)
+    size = batches.batch_size
+    if 4 * _EVALUATED * math.prod(batches.examples.schema.input_shape) <= _SMALL:
+        size = max(size, _EVALUATED)
+    return Batches(batches.examples, size, device=batches.device)
 
 
-def _grown(name: str, members: Sequence[Member], goals: Sequence[Objective]) -> Grown:
+def _grown(name: str, members: Sequence[Member], first: Sequence[Member]) -> Grown:
     train, valid = [], []
-    for member, goal in zip(members, goals, strict=True):
-        found = _measured(member, goal, without_augmentation(member.train)).get("loss", math.nan)
+    for member, measuring in zip(members, first, strict=True):
+        goal, examples = measuring.objective, without_augmentation(measuring.train)
+        found = _measured(member, goal, examples).get("loss", math.nan)
         train.append(found if math.isfinite(found) else math.inf)
         valid.append({} if member.valid is None else _measured(member, goal, member.valid))
     return Grown(

@@ -181,6 +181,8 @@ def _refit_batch_norm(module: Any, x: Tensor, factor: float) -> None:
             value = held[name]
             if value is not None and tuple(value.shape) == (module.num_features,):
                 _renew(module, name, (x.shape[1],))
+                if name == "running_var":  # which drawing may make negative
+                    held[name] = module.running_var.abs()
     module.num_features = x.shape[1]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import torch
@@ -45,7 +46,7 @@ def tensors_of(value: Any) -> Iterator[Tensor]:
     """Give the tensors in what a module takes or gives, however it is nested.
 
     Args:
-        value: Tensors in tuples, lists, dicts, or data classes with their fields in `__dict__`.
+        value: Tensors in tuples, lists, dicts or data classes.
     """
     if isinstance(value, Tensor):
         yield value
@@ -55,6 +56,9 @@ def tensors_of(value: Any) -> Iterator[Tensor]:
     elif isinstance(value, (tuple, list)):
         for item in value:
             yield from tensors_of(item)
+    elif is_dataclass(value) and not isinstance(value, type):
+        for field in fields(value):
+            yield from tensors_of(getattr(value, field.name))
 
 
 def floats_of(value: Any) -> Tensor | None:

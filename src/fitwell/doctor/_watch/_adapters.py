@@ -12,7 +12,8 @@ from ._watch import Watch
 def lightning_callback(watch: Watch | None = None) -> Any:
     """Give a callback for ``lightning.Trainer(callbacks=[...])``; its `watch` is the watch.
 
-    With manual optimization, call ``watch.step(loss)`` in the training step instead.
+    Where gradients are accumulated, the loss of a step is the mean over its parts. With manual
+    optimization, call ``watch.step(loss)`` in the training step instead.
 
     Args:
         watch: Without a model; one of its own by default.
@@ -29,18 +30,26 @@ def lightning_callback(watch: Watch | None = None) -> Any:
         def __init__(self) -> None:
             self.watch = seen
             self._steps = 0
+            self._loss: Any = None  # of the step so far
 
         def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-            seen.bind(pl_module, trainer.optimizers)
+            precision = getattr(trainer, "precision_plugin", None)
+            scaler = getattr(precision, "scaler", None)
+            seen.bind(pl_module, trainer.optimizers, scaler=scaler)
             self._steps = trainer.global_step
+            self._loss = None
 
         def on_train_batch_end(
             self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
         ) -> None:
+            loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
+            if loss is not None:  # divided by the number of parts of a step already
+                part = loss.detach()
+                self._loss = part if self._loss is None else self._loss + part
             if trainer.global_step != self._steps:  # not while gradients are accumulated
                 self._steps = trainer.global_step
-                loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
-                seen.step(None if loss is None else loss.detach(), batch)
+                whole, self._loss = self._loss, None
+                seen.step(whole, batch)
 
         def on_train_end(self, trainer: Any, pl_module: Any) -> None:
             seen.close()
@@ -55,7 +64,8 @@ def transformers_callback(watch: Watch | None = None) -> Any:
     """Give a callback for ``transformers.Trainer(callbacks=[...])``; its `watch` is the watch.
 
     That trainer does not tell its callbacks the loss of a step: the losses of the record are those
-    that it logs, one for every ``logging_steps``.
+    that it logs, one for every ``logging_steps``. The steps of a training that is taken up again
+    are counted from there.
 
     Args:
         watch: Without a model; one of its own by default.
@@ -71,8 +81,10 @@ def transformers_callback(watch: Watch | None = None) -> Any:
 
         def __init__(self) -> None:
             self.watch = seen
+            self._before = 0  # steps of the training that is taken up again
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            self._before = state.global_step - seen.steps
             seen.bind(kwargs["model"], kwargs["optimizer"])
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -82,7 +94,7 @@ def transformers_callback(watch: Watch | None = None) -> Any:
             self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any
         ) -> None:
             if logs and "loss" in logs:
-                seen.hear_loss(float(logs["loss"]), state.global_step)
+                seen.hear_loss(float(logs["loss"]), state.global_step - self._before)
 
         def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             seen.close()

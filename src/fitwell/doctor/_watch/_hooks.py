@@ -32,26 +32,45 @@ class Hooks:
         self.seconds = 0.0
         self.now = 0.0  # when the last hook began, without what hooks took
         self._handles: list[Any] = []
+        self._fleeting: list[Any] = []
 
-    def made(self, call: Callable[..., None], *, forward: bool = False) -> Hook:
+    def made(self, call: Callable[..., None], *, grad: bool | None = None) -> Hook:
         """Make a hook of a function.
 
         Args:
             call: Gets what the hook gets, without gradients.
-            forward: Of a module: it is silent in passes without gradients, which do not train.
+            grad: Of a module: silent unless gradients are on, or off; None for neither. Passes
+                without gradients do not train.
         """
-        return Hook(self, call, forward)
+        return Hook(self, call, grad)
 
-    def keep(self, handle: Any) -> None:
+    def keep(self, handle: Any, *, fleeting: bool = False) -> None:
         """Remember what to remove.
 
         Args:
             handle: What registering a hook gave.
+            fleeting: It goes at the next pass without gradients.
         """
-        self._handles.append(handle)
+        (self._fleeting if fleeting else self._handles).append(handle)
+
+    @property
+    def any_fleeting(self) -> bool:
+        """Whether there are hooks that go at the next pass without gradients."""
+        return bool(self._fleeting)
+
+    def remove_fleeting(self, *args: Any) -> None:
+        """Take away the hooks that go at a pass without gradients.
+
+        Args:
+            args: What a hook gets.
+        """
+        for handle in self._fleeting:
+            handle.remove()
+        self._fleeting.clear()
 
     def remove(self) -> None:
         """Take away every hook."""
+        self.remove_fleeting()
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
@@ -64,18 +83,18 @@ class Hook:
     Args:
         owner: Adds up the time.
         call: What it does.
-        forward: Silent in passes without gradients.
+        grad: Silent unless gradients are on, or off; None for neither.
     """
 
-    def __init__(self, owner: Hooks, call: Callable[..., None], forward: bool) -> None:
+    def __init__(self, owner: Hooks, call: Callable[..., None], grad: bool | None) -> None:
         self._owner = owner
         self._call = call
-        self._forward = forward
+        self._grad = grad
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:
         if torch.compiler.is_compiling():  # a compiled model is left whole
             return
-        if self._forward and not torch.is_grad_enabled():
+        if self._grad is not None and self._grad != torch.is_grad_enabled():
             return
         owner = self._owner
         began = owner.clock()

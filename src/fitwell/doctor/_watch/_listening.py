@@ -55,25 +55,35 @@ class Heard:
     """The losses of a step, and its last batch."""
 
     def __init__(self) -> None:
-        self._losses: list[tuple[Tensor, Any]] = []
+        self._last: tuple[Tensor, Any] | None = None
+        self._sum: Tensor | None = None  # of those before it, each by its examples
+        self._examples = 0
 
     def add(self, loss: Tensor, batch: Any) -> None:
-        """Take in the loss of a part of a step.
+        """Take in the loss of a part of a step; of parts before it no graph and no batch is kept.
 
         Args:
             loss: With its graph.
             batch: What it is of.
         """
-        self._losses.append((loss, batch))
+        if self._last is not None:
+            self._fold(*self._last)
+        self._last = (loss, batch)
+
+    def _fold(self, loss: Tensor, batch: Any) -> None:
+        examples = batch_length(batch)
+        part = loss.detach() * examples
+        self._sum = part if self._sum is None else self._sum + part
+        self._examples += examples
 
     def taken(self) -> tuple[Tensor | None, Any, Tensor | None]:
         """Give the mean loss of the step, and the last of its batches with the loss of that one."""
-        heard, self._losses = self._losses, []
-        if not heard:
+        if self._last is None:
             return None, None, None
-        last, batch = heard[-1]
-        if len(heard) == 1:
-            return last, batch, last
-        counts = [batch_length(batch) for _, batch in heard]
-        terms = [loss.detach() * count for (loss, _), count in zip(heard, counts, strict=True)]
-        return sum(terms[1:], terms[0]) / sum(counts), batch, last
+        last, batch = self._last
+        mean: Tensor = last
+        if self._sum is not None:
+            self._fold(last, batch)
+            mean = self._sum / self._examples
+        self._last, self._sum, self._examples = None, None, 0
+        return mean, batch, last

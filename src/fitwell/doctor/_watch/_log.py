@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
@@ -62,6 +63,15 @@ class WatchLog:
         self.watch.on_fit_end(trainer)
         if not self.watch.steps:
             return
+        try:
+            self._write()
+        except Exception as err:  # it must not take the end of a training with it
+            print(
+                f"watch: what was seen is not in {self.folder}: {type(err).__name__}: {err}.",
+                file=sys.stderr,
+            )
+
+    def _write(self) -> None:
         kept = {
             "began_at": self._began_at,
             "summary": self.watch.summary(),

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, final
+from typing import Any, Final, final
 
-import torch
 from torch import Tensor, nn
 
 from . import _activations as act
+from ._arrivals import Arrivals
 from ._batches import input_statistics, output_spread, split_batch
 from ._hooks import Hooks
 from ._looks import Key
 from ._memory import Memory
-from ._parameters import Sight, movements, norms_of, owned_by, total_norm
+from ._parameters import Sight, all_finite, movements, norms_of, owned_by, products, total_norm
 
-_CALLS = 4
+_CALLS: Final = 4
 """Calls of one module that are told apart; the last one stands for those beyond."""
 
+_STEPS: Final = 3
+"""Steps of each optimizer after which a look is left to itself, and its hooks are taken away."""
+
+_PASSES, _IDLE = 512, 64
+"""Passes forward after which it is given up: in all, and without a gradient."""
+
+_NODES: Final = 256
 
 _MODES = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
 """Layers that do something else in training."""
@@ -39,7 +47,7 @@ class Look:
     ) -> None:
         self.memory = memory
         self.full = full
-        self.scaler = scaler
+        self.given_up = False
         self.hooks = Hooks(clock, memory.notes)
         self.values: dict[Key, Tensor | float] = {}
         self.gradients: dict[str, Tensor] = {}
@@ -49,9 +57,7 @@ class Look:
         self._trained = {name: p for name, p in named if p.requires_grad}
         self.sight = Sight(self._trained)
         self._marks: dict[str, float] = {}
-        self._incoming: dict[str, list[Tensor]] = {}
-        self._carried: dict[str, Tensor] = {}
-        self._total: dict[str, Tensor] = {}
+        self._arrivals = Arrivals(scaler)
         self._outputs: Tensor | None = None
         self._last_output: Tensor | None = None
         self._targets: Tensor | None = None
@@ -59,8 +65,8 @@ class Look:
         self._calls: dict[str, int] = {}
         self._fresh = True
         self._last: nn.Module | None = None
-        self._nodes: list[Any] = []
-        self._stepped: set[str] = set()
+        self._nodes: deque[Any] = deque(maxlen=_NODES)  # of the pass at hand
+        self._passes = self._idle = 0
         self._norms: dict[str, Tensor] = {}
         self._in_eval: set[str] = set()
         self._before: dict[str, Tensor] = {}
@@ -68,33 +74,54 @@ class Look:
     def attach(self) -> None:
         """Put the hooks in, and remember the weights."""
         self._before = self.sight.weights()
-        made, keep, root = self.hooks.made, self.hooks.keep, self.memory.model
-        before = made(self._before_model, forward=True)
-        keep(root.register_forward_pre_hook(before, with_kwargs=True))
-        keep(root.register_forward_hook(made(self._after_model, forward=True)))
-        for optimizer in self.memory.optimizers:
+        made, keep, memory = self.hooks.made, self.hooks.keep, self.memory
+        if "" not in memory.shy:
+            root, before = memory.model, made(self._before_model, grad=True)
+            keep(root.register_forward_pre_hook(before, with_kwargs=True))
+            keep(root.register_forward_hook(made(self._after_model, grad=True)))
+        for optimizer in memory.optimizers:
             if hasattr(optimizer, "register_step_pre_hook"):
                 keep(optimizer.register_step_pre_hook(made(self._before_step)))
                 keep(optimizer.register_step_post_hook(made(self._after_step)))
         if self.full:
             self._attach_full()
         else:
-            begin = made(self._begin_forward, forward=True)
-            for layer in self.memory.leaves.values():
-                keep(layer.register_forward_pre_hook(begin))
+            begin = made(self._begin_forward, grad=True)
+            for name, layer in memory.leaves.items():
+                if name not in memory.shy:
+                    keep(layer.register_forward_pre_hook(begin))
 
     def _attach_full(self) -> None:
-        made, keep = self.hooks.made, self.hooks.keep
-        for name, layer in self.memory.leaves.items():
-            keep(layer.register_forward_hook(made(self._after_layer(name), forward=True)))
-        loss_fn = self.memory.loss_fn
-        if isinstance(loss_fn, nn.Module):
-            keep(loss_fn.register_forward_pre_hook(made(self._before_loss, forward=True)))
+        made, keep, memory = self.hooks.made, self.hooks.keep, self.memory
+        finite = all_finite(self._trained.values())
+        if finite is not None:
+            self.put("look", "", {"weights_finite": finite})
+        for name in memory.leaves:
+            if name not in memory.shy:
+                self._attach_layer(name)
+        for gate in memory.gates:
+            keep(gate.register_forward_pre_hook(made(self._attach_shy, grad=True)))
+            keep(gate.register_forward_pre_hook(made(self.hooks.remove_fleeting, grad=False)))
+        if isinstance(memory.loss_fn, nn.Module):
+            hook = made(self._before_loss, grad=True)
+            keep(memory.loss_fn.register_forward_pre_hook(hook))
         for name, parameter in self._trained.items():
             if parameter.is_leaf:
                 leaf: Any = parameter
-                keep(leaf.register_hook(made(self._gradient(name, parameter))))
+                keep(leaf.register_hook(made(self._arrivals.hook(name, parameter))))
                 keep(leaf.register_post_accumulate_grad_hook(made(self._accumulated(name))))
+
+    def _attach_layer(self, name: str, *, fleeting: bool = False) -> None:
+        hook = self.hooks.made(self._after_layer(name), grad=True)
+        layer = self.memory.leaves[name]
+        self.hooks.keep(layer.register_forward_hook(hook), fleeting=fleeting)
+
+    def _attach_shy(self, layer: nn.Module, args: Any) -> None:
+        """See layers that do something else in evaluation where they find hooks."""
+        if not self.hooks.any_fleeting and not self.given_up:
+            for name in self.memory.leaves:
+                if name in self.memory.shy:
+                    self._attach_layer(name, fleeting=True)
 
     def put(self, section: str, name: str, found: Mapping[str, Tensor | float]) -> None:
         """Keep numbers.
@@ -116,6 +143,14 @@ class Look:
 
     def _before_model(self, layer: nn.Module, args: Any, kwargs: Any) -> None:
         self._begin_forward(layer, args)
+        self._passes += 1
+        self._idle += self.full  # gradients are not seen otherwise
+        if self._passes > _PASSES or self._idle > _IDLE:
+            self.given_up = True
+        if self.given_up or self.optimizer_steps >= _STEPS * len(self.memory.optimizers):
+            self.hooks.remove()
+            self.memory.notes("a look ended early: `step` of the watch was not called for long")
+            return
         if self.full:
             inputs, targets = split_batch(kwargs)
             self._inputs((args, inputs))
@@ -132,6 +167,7 @@ class Look:
 
     def _after_model(self, layer: nn.Module, args: Any, output: Any) -> None:
         self._mark("forward_end")
+        self._nodes.clear()
         if not self.full:
             return
         self._mode()
@@ -157,6 +193,7 @@ class Look:
             if self._fresh:
                 self._fresh, self._last = False, None
                 self._calls.clear()
+                self._nodes.clear()
             self._begin_forward()
             self._last_output = tensor.detach()
             self._layer(name, layer, act.floats_of(args), tensor)
@@ -193,32 +230,15 @@ class Look:
             found["always_dead"] = self.memory.add_active(label, active)
         self.put("modules", label, found)
 
-    def _gradient(self, name: str, parameter: Tensor) -> Callable[..., None]:
-        def arrives(gradient: Tensor) -> None:
-            arrived = self._incoming.setdefault(name, [])
-            if name in self._stepped:
-                return
-            if parameter.grad is None:
-                arrived.clear()  # what came before was thrown away
-                self._carried.pop(name, None)
-                self._total.pop(name, None)
-            elif not arrived:
-                self._carried[name] = norms_of([parameter.grad])[0]
-            arrived.append(norms_of([gradient])[0])
-
-        return arrives
-
     def _accumulated(self, name: str) -> Callable[..., None]:
         def arrived(parameter: Tensor) -> None:
-            self._fresh = True
-            if name not in self._stepped and parameter.grad is not None:
-                if len(self._incoming.get(name, ())) > 1 or name in self._carried:
-                    self._total[name] = norms_of([parameter.grad])[0]
+            self._fresh, self._idle = True, 0
+            self._arrivals.added(name, parameter)
 
         return arrived
 
     def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
-        self._mark("step")
+        self._marks.setdefault("step", self.hooks.now)
         if _closure(args, kwargs) is None:  # with one, gradients come while the step is taken
             self._take(optimizer)
 
@@ -238,9 +258,9 @@ class Look:
             for name, p in self._trained.items()
             if p.grad is not None
             and (wanted is None or id(p) in wanted or id(p) not in all_owned)
-            and name not in self._stepped
+            and name not in self._arrivals.stepped
         }
-        self._stepped |= set(chosen)
+        self._arrivals.stepped |= set(chosen)
         scale = getattr(optimizer, "grad_scale", None)
         if self.full:
             for name, norm in zip(chosen, norms_of(list(chosen.values())), strict=True):
@@ -258,6 +278,7 @@ class Look:
             batch: What the step was taken on, if known.
         """
         self.hooks.remove()
+        self._nodes.clear()
         self._times(began, now)
         if not self.optimizer_steps:
             self._take(None)
@@ -271,7 +292,8 @@ class Look:
             self.put("parameters", name, found)
         for field in ("update_norm", "weight_norm"):
             self._put_total(field, [found[field] for found in moved.values()])
-        self._totals()
+        self._put_total("gradient_norm", list(self._norms.values()))
+        self.put("look", "", self._arrivals.totals())
         if batch is not None:
             inputs, targets = split_batch(batch)
             self._targets = targets if targets is not None else self._targets
@@ -291,25 +313,29 @@ class Look:
                 "layers were not seen to run: the model is compiled, or called in a way of its own"
             )
 
+    def join(self, second: Look) -> None:
+        """Take over what the step after it says.
+
+        Args:
+            second: The look at that step.
+        """
+        for name, one, other in (
+            ("gradient", self.gradients, second.gradients),
+            ("update", self.updates, second.updates),
+        ):
+            found = products(one, other)
+            if found is not None:
+                self.put("look", "", {f"{name}_{field}": v for field, v in found.items()})
+        self.values.update({k: v for k, v in second.values.items() if k[0] == "seconds"})
+        if not self.sight.whole:
+            self.memory.notes(
+                "updates and directions are those of evenly spaced entries of the weights"
+            )
+
     def _put_total(self, field: str, norms: Sequence[Tensor]) -> None:
         total = total_norm(norms)
         if total is not None:
             self.put("look", "", {field: total})
-
-    def _totals(self) -> None:
-        self._put_total("gradient_norm", list(self._norms.values()))
-        unscale: Tensor | float = 1.0
-        incoming = {name: norms for name, norms in self._incoming.items() if norms}
-        if self.scaler is not None and incoming:
-            device = next(iter(incoming.values()))[0].device
-            unscale = 1 / self.scaler.scale(torch.ones((), device=device))
-        arrived = [self._total.get(name, norms[-1]) for name, norms in incoming.items()]
-        self._put_total("gradient_norm_unclipped", [norm * unscale for norm in arrived])
-        micro = [torch.stack(norms).square().mean().sqrt() * unscale for norms in incoming.values()]
-        self._put_total("micro_norm", micro)
-        carried = total_norm([v * unscale for v in self._carried.values()])
-        self.put("look", "", {"carried_norm": 0.0 if carried is None else carried})
-        self.put("look", "", {"passes": float(max(map(len, incoming.values()), default=0))})
 
     def _times(self, began: float, now: float) -> None:
         """Split the time of the step; on a GPU these are times of the host."""

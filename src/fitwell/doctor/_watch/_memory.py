@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, final
 
 from torch import Tensor, nn
 
 from .._sandbox import uncompiled
 from ._batches import Labels
+
+_SHY = (nn.TransformerEncoderLayer,)
+"""In evaluation they take a way of their own, with other last bits, unless they find hooks."""
 
 
 @final
@@ -44,6 +47,13 @@ class Memory:
         layers = {n: m for n, m in self.inner.named_modules() if not _has_children(m)}
         compiled = compiled or self.inner is not model
         self.leaves = {} if compiled else layers  # hooks would have it compiled again
+        self.shy = set(_within(self.inner, _SHY))  # names; hooked in passes that train alone
+        named = {} if compiled else dict(self.inner.named_modules())
+        self.gates = [  # what runs before them
+            module
+            for name, module in named.items()
+            if name not in self.shy and any(isinstance(part, _SHY) for part in module.modules())
+        ]
 
     def add_active(self, name: str, active: Tensor) -> Tensor:
         """Give the share of units that no look has seen active.
@@ -58,6 +68,14 @@ class Memory:
         else:
             self.active[name] = known | active
         return 1 - self.active[name].float().mean()
+
+
+def _within(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> Iterator[str]:
+    """Name modules of some kinds, and all that is inside of them."""
+    for path, module in model.named_modules():
+        if isinstance(module, kinds):
+            for name, _ in module.named_modules(prefix=path):
+                yield name
 
 
 def _has_children(module: nn.Module) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, final
 
@@ -113,6 +114,19 @@ def total_norm(norms: Iterable[Tensor]) -> Tensor | None:
     joined = torch.stack([norm.float().to(parts[0].device) for norm in parts])
     total: Tensor = torch.linalg.vector_norm(joined)
     return total
+
+
+def all_finite(tensors: Iterable[Tensor]) -> Tensor | None:
+    """Say whether all numbers are finite, without waiting; None of nothing.
+
+    Args:
+        tensors: On whatever devices.
+    """
+    full = [tensor.detach() for tensor in tensors if tensor.numel()]
+    if not full:
+        return None
+    largest = torch._foreach_norm(full, math.inf)
+    return torch.stack([one.isfinite().to(full[0].device) for one in largest]).all()
 
 
 @final

@@ -85,7 +85,7 @@ def summary_of(record: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         record: From `record_of`.
     """
-    looks, loss = record["looks"], record["loss"]
+    looks, loss = _stepped(record["looks"]), record["loss"]
     return {
         "steps": record["steps"],
         "looks": len(looks["step"]),
@@ -99,7 +99,7 @@ def summary_of(record: Mapping[str, Any]) -> dict[str, Any]:
         "update_ratio": _median(_ratios(looks.get("update_norm"), looks.get("weight_norm"))),
         "gradient_cosine": _median(looks.get("gradient_cosine")),
         "update_cosine": _median(looks.get("update_cosine")),
-        "noise_scale": _noise(record),
+        "noise_scale": _noise(record, looks),
         "first_lr": _first(known(looks.get("lr"))),
         "last_lr": _last(known(looks.get("lr"))),
         "data_share": data_share(record["seconds"]),
@@ -147,6 +147,19 @@ def _without_step(counts: Column | None) -> int | None:
     return None if counts is None else sum(count == 0 for count in known(counts))
 
 
+def _stepped(looks: Mapping[str, Column]) -> dict[str, Column]:
+    """Leave out what looks saw of steps that a scaler skipped, as it does at its start."""
+    skipped = looks.get("skipped") or ()
+    if not any(skipped):
+        return dict(looks)
+    return {
+        name: column
+        if name == "step"
+        else [None if skip else v for v, skip in zip(column, skipped, strict=True)]
+        for name, column in looks.items()
+    }
+
+
 def _clipped(looks: Mapping[str, Column]) -> float | None:
     ratios = known(_ratios(looks.get("gradient_norm_unclipped"), looks.get("gradient_norm")))
     return sum(r > _CLIPPED for r in ratios) / len(ratios) if ratios else None
@@ -158,8 +171,7 @@ def _carried(looks: Mapping[str, Column]) -> float | None:
     return max(shares, default=None)
 
 
-def _noise(record: Mapping[str, Any]) -> dict[str, Any] | None:
-    looks = record["looks"]
+def _noise(record: Mapping[str, Any], looks: Mapping[str, Column]) -> dict[str, Any] | None:
     examples, passes = _median(record["inputs"].get("examples")), _median(looks.get("passes"))
     if not examples or not passes:
         return None
@@ -196,9 +208,10 @@ def _still(parameters: Mapping[str, Any]) -> dict[str, list[str]]:
     """Name parameters without gradient, and those that stay where they are though they have one."""
     gradients = {name: known(p.get("gradient_norm")) for name, p in parameters.items()}
     moved = {name: known(p.get("moved")) for name, p in parameters.items()}
-    largest = max((value for seen in gradients.values() for value in seen), default=0.0)
+    finite = {name: [v for v in seen if math.isfinite(v)] for name, seen in gradients.items()}
+    largest = max((value for seen in finite.values() for value in seen), default=0.0)
     # A bias before a normalization has a gradient of rounding errors alone.
-    pushed = {n for n, seen in gradients.items() if any(v > _ROUNDING * largest for v in seen)}
+    pushed = {n for n, seen in finite.items() if any(v > _ROUNDING * largest for v in seen)}
     return {
         "no_gradient": [name for name, seen in gradients.items() if not seen],
         "zero_gradient": [name for name, seen in gradients.items() if seen and not any(seen)],
@@ -219,17 +232,20 @@ def _nonfinite(record: Mapping[str, Any]) -> dict[str, Any] | None:
     ill = [name for name, finite in record["ill_batch"].items() if not finite]
     if ill:
         found["batch"] = ill
+    weights = record["looks"].get("weights_finite")
     for number, step in enumerate(record["looks"]["step"]):
-        given = record["inputs"].get("finite") or ()
+        inputs = _at(record["inputs"].get("finite"), number) != 0
+        ready = _at(weights, number) != 0
         wrong = [n for n, m in record["modules"].items() if _at(m.get("finite"), number) == 0]
-        if _at(given, number) == 0 or wrong:
-            found["look_step"] = step
-            found["inputs"] = _at(given, number) == 0
-            found["module"] = wrong[0] if wrong else None
-            if wrong:
-                before = record["modules"][wrong[0]].get("input_finite")
-                found["module_input_finite"] = _at(before, number) != 0
-            break
+        if inputs and ready and not wrong:
+            continue
+        found |= {"look_step": step, "inputs": not inputs, "weights_finite": ready}
+        # Weights that a step before has made ill tell nothing of the layer that began it.
+        found["module"] = wrong[0] if wrong and ready else None
+        if found["module"] is not None:
+            before = record["modules"][wrong[0]].get("input_finite")
+            found["module_input_finite"] = _at(before, number) != 0
+        break
     return found or None
 
 

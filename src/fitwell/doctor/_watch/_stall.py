@@ -28,6 +28,9 @@ In a valley of curvature λ, noisy steps at rate r make it -rλ/2: below -1/2 th
 SMALL: Final = 1e-3
 """Share of the largest gradient that counts as none."""
 
+SHRUNK: Final = math.log(0.5)
+"""Logarithm of the growth of the gradient from which on it becomes small, and not by chance."""
+
 _BLOCKS: Final = 16
 _FEWEST: Final = 5
 
@@ -44,9 +47,10 @@ class Stall(ProbeResult):
         found: Whether the loss is flat because steps bounce between walls, far from any critical
             point; None if the evidence does not say.
         conclusion: One sentence.
-        kind: ``falling`` and ``rising`` are not stuck. ``bouncing``: gradients stay large and point
-            against each other. ``settled``: they become small. ``plateau``: they agree, and steps
-            are too small to lead anywhere. ``noise``: they do not agree. ``unclear`` otherwise.
+        kind: ``falling`` and ``rising`` are not stuck. ``bouncing``: gradients point against each
+            other and do not shrink. ``settled``: they shrink to half at least, or are a thousandth
+            of the largest. ``noise``: they hardly agree. ``plateau``: they agree, and steps are too
+            small to lead anywhere. ``unclear`` otherwise.
         fall: By how much the loss falls in that part, by a straight line, over its scale.
         fall_interval: 95% interval of `fall`.
         growth: Gradient norm at the end of that part over that at its beginning, by a straight line
@@ -117,7 +121,7 @@ def stall_of(record: Mapping[str, Any], share: float, margin: float) -> Stall:
     growth, growth_interval = _change(trend)
     largest = max((norm for _, norm in gradients), default=0.0)
     small = len(late) >= _FEWEST and median(norm for _, norm in late) <= SMALL * largest
-    kind = _kind(fall_interval, margin, small or growth_interval[1] < 0, interval)
+    kind = _kind(fall_interval, margin, interval, small=small, shrinks=growth_interval[1] < SHRUNK)
     numbers = (
         f"after step {int(begin)} the loss falls by {100 * fall:.2g} % of its scale, 95% interval"
         f" {100 * fall_interval[0]:.2g} to {100 * fall_interval[1]:.2g}; gradient norm times"
@@ -162,30 +166,30 @@ def _change(points: Sequence[Point]) -> tuple[float, Interval]:
     return slope * length, ((slope - half) * length, (slope + half) * length)
 
 
-def _kind(fall: Interval, margin: float, settled: bool, cosine: Interval) -> Kind:
+def _kind(fall: Interval, margin: float, cosine: Interval, *, small: bool, shrinks: bool) -> Kind:
     if fall[0] > margin:
         return "falling"
     if fall[1] < -margin:
         return "rising"
     if not -margin <= fall[0] <= fall[1] <= margin:
         return "unclear"
-    if settled:
+    if cosine[1] < OVERSHOT and not (small and shrinks):  # beyond the bottom, and yet towards it
+        return "unclear" if shrinks else "bouncing"
+    if small or shrinks:
         return "settled"
-    if cosine[1] < OVERSHOT:
-        return "bouncing"
-    if cosine[0] > 0:
-        return "plateau"
-    return "noise" if OVERSHOT < cosine[0] and cosine[1] < -OVERSHOT else "unclear"
+    if OVERSHOT < cosine[0] and cosine[1] < -OVERSHOT:
+        return "noise"
+    return "plateau" if cosine[0] > 0 else "unclear"
 
 
 _WORDS: Final[Mapping[Kind, str]] = {
     "falling": "The loss falls: the training is not stuck",
     "rising": "The loss rises: the training is not stuck, it diverges",
-    "bouncing": "The loss is flat and the gradient is not small: steps bounce between walls, and"
-    " this is no critical point",
+    "bouncing": "The loss is flat and the gradient turns around without becoming smaller: steps"
+    " bounce between walls, and this is no critical point",
     "settled": "The loss is flat and the gradient became small: a critical point is near",
     "plateau": "The loss is flat and gradients agree: a plateau, or steps too small to leave it",
-    "noise": "The loss is flat and gradients of successive batches do not agree: noise of batches",
+    "noise": "The loss is flat and gradients of successive batches hardly agree: noise of batches",
     "unclear": "Insufficient evidence whether the training is stuck",
 }
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Self, final
 
-import torch
 from torch import Tensor, nn
 
 from ...core.errors import UsageError
+from ._account import Account
 from ._batches import input_statistics, split_batch
+from ._hooks import Hooks
 from ._listening import Heard, Listening
 from ._look import Look, operations
 from ._looks import Looks
 from ._losses import Losses
 from ._memory import Memory
-from ._parameters import ownership, products
+from ._notes import Notes
+from ._optimizers import bare, rate_of, scaler_of
+from ._parameters import ownership
 from ._reading import record_of, summary_of
 from ._sampler import Sampler
 from ._stall import Stall, stall_of
@@ -28,7 +31,6 @@ if TYPE_CHECKING:
     from ...train import Trainer
 
 _CLOCK: Callable[[], float] = time.perf_counter
-_MOST_NOTES = 50
 
 
 @final
@@ -36,10 +38,11 @@ class Watch:
     """Collect what tells whether a training goes well, at a fixed small share of its time.
 
     For any PyTorch loop; it concludes nothing. Between looks a step costs the reading of a clock
-    and keeping its loss. At a look, hooks are there for one step and see gradients, updates,
-    activations, normalization, inputs, labels and modes; of the step after it they see directions
-    and times. How often it looks follows from what a look costs. Training stays as it is: weights,
-    buffers, optimizer state and random numbers are the same to the bit with a watch and without.
+    at most, and keeping its loss. At a look, hooks are there for one step and see gradients,
+    updates, activations, normalization, inputs, labels and modes; of the step after it they see
+    directions and times. How often it looks follows from what a look costs. Training stays as it
+    is: weights, buffers, optimizer state and random numbers are the same to the bit with a watch
+    and without.
 
     Not covered: what happens inside a compiled model, of which gradients, updates and losses are
     seen all the same; sharded parameters; graphs of CUDA. `notes` says what was not seen.
@@ -50,7 +53,8 @@ class Watch:
         loss_fn: The loss function of the loop; of a module, targets are seen as it gets them.
         budget: Share of the time of training to spend on looking.
         every: Steps from look to look, whatever that costs; None keeps to the budget.
-        scaler: The `GradScaler` of the loop, so that gradients before clipping have their size.
+        scaler: The `GradScaler` of the loop, so that gradients before clipping have their size and
+            the steps that it skips are known; None takes that of the optimizer, if it has one.
 
     Raises:
         UsageError: `budget` or `every` is out of range, or `model` or `optimizer` is missing.
@@ -72,30 +76,38 @@ class Watch:
         scaler: Any = None,
     ) -> None:
         if not 0 < budget <= 1:
-            raise UsageError(f"watch: `budget` must be a share above 0; got {budget}.")
+            raise UsageError(
+                f"watch: `budget` must be a share above 0; got {budget}. Leave it out for a"
+                " hundredth of the time."
+            )
         if every is not None and every < 1:
-            raise UsageError(f"watch: `every` must be at least 1; got {every}.")
+            raise UsageError(
+                f"watch: `every` must be at least 1; got {every}. Leave it out to keep to the"
+                " budget."
+            )
         if (model is None) != (optimizer is None):
-            raise UsageError("watch: `model` and `optimizer` must be given together; got one.")
+            raise UsageError(
+                "watch: `model` and `optimizer` must be given together; got one. Give both, or"
+                " neither to an observer of a Trainer."
+            )
         self.steps = 0
         self.model: nn.Module | None = None
         self._loss_fn = loss_fn
-        self._scaler = scaler
+        self._given_scaler = self._scaler = scaler
         self._sampler = Sampler(budget, every)
         self._losses = Losses()
         self._looks = Looks()
-        self._notes: dict[str, None] = {}
+        self._notes = Notes()
         self._ill_batch: dict[str, float] = {}
         self._memory: Memory | None = None
         self._optimizers: Sequence[Any] = ()
         self._look: Look | None = None
         self._pair: Look | None = None
+        self._hooks: list[Hooks] = []
+        weakref.finalize(self, _remove, self._hooks).atexit = False
         self._listening: Listening | None = None
         self._heard = Heard()
-        self._clock = _CLOCK
-        self._left = self._clock()
-        self._own = 0.0  # seconds of an ordinary call
-        self._spent = 0.0  # on the look at hand
+        self._account = Account(self._sampler, _CLOCK)
         self._rests = self._rested = 0  # steps that are not counted one by one
         if model is not None:
             self.bind(model, optimizer)
@@ -104,34 +116,41 @@ class Watch:
         seen = f"{self.steps} steps, {len(self._looks)} looks"
         return f"Watch({type(self.model).__name__}, {seen})"
 
-    def bind(self, model: nn.Module, optimizer: Any, *, compiled: bool = False) -> None:
+    def bind(
+        self, model: nn.Module, optimizer: Any, *, compiled: bool = False, scaler: Any = None
+    ) -> None:
         """Begin to watch; for those who know the model later than the watch.
 
         Args:
             model: What is trained.
             optimizer: What steps it, or several.
             compiled: The model runs compiled, though it is not the compiled one that is given.
+            scaler: The `GradScaler`, unless one was given at the start.
         """
         if not isinstance(model, nn.Module):
-            raise UsageError(f"watch: `model` must be a torch.nn.Module; got {model!r}.")
+            raise UsageError(
+                f"watch: `model` must be a torch.nn.Module; got {model!r}. Give the network, and of"
+                " several ones, as in a GAN, nn.ModuleList([...]) or each a watch of its own."
+            )
         several = isinstance(optimizer, Iterable)
         optimizers = list(optimizer) if several else [optimizer]
+        unseen = self._look is not None and self._look.full
         self.close()
         self.model = model
-        self._optimizers = [_bare(one) for one in optimizers]
-        self._memory = Memory(model, self._optimizers, self._loss_fn, self._note, compiled=compiled)
-        if self._sampler.due():
+        self._optimizers = [bare(one) for one in optimizers]
+        known = (self._given_scaler, scaler, scaler_of(optimizers))
+        self._scaler = next((one for one in known if one is not None), None)
+        self._memory = Memory(
+            model, self._optimizers, self._loss_fn, self._notes.add, compiled=compiled
+        )
+        if unseen or self._sampler.due():
             self._arm(full=True)
-        self._left = self._clock()
+        self._account.skip()
 
     @property
     def notes(self) -> list[str]:
         """What could not be seen, and why."""
-        return list(self._notes)
-
-    def _note(self, text: str) -> None:
-        if len(self._notes) < _MOST_NOTES:
-            self._notes[text] = None
+        return self._notes.texts()
 
     def step(self, loss: Tensor | float | None = None, batch: Any = None) -> None:
         """Take in a step; to be called after ``optimizer.step()``.
@@ -153,36 +172,30 @@ class Watch:
 
     def _take(self, loss: Tensor | float | None, batch: Any, source: Any) -> None:
         """Take in a step, with the tensor whose graph tells what the loss is made of."""
-        entered = self._clock()
-        look = self._look
-        steps, self._rests, self._rested = self._rested + 1, 0, 0
-        passed = entered - self._left - (look.hooks.seconds if look else 0)
-        self._sampler.passed(passed, self._own, steps)
+        look, steps, self._rests, self._rested = self._look, self._rested + 1, 0, 0
+        entered = self._account.enter(steps, look.hooks.seconds if look else 0.0)
         if self._memory is None:
             raise UsageError(
                 "watch: `model` must be known before the first step. Give it, or bind."
             )
+        if isinstance(loss, Tensor) and loss.numel() != 1:
+            raise UsageError(
+                f"watch: `loss` must be one number; got {tuple(loss.shape)}. Give its mean."
+            )
         self.steps += 1
-        if loss is not None:
-            if isinstance(loss, Tensor) and loss.numel() != 1:
-                raise UsageError(f"watch: `loss` must be one number; got {tuple(loss.shape)}.")
-            if self._losses.add(loss):
-                self._sampler.urgent = True
-                self._ill(batch)
+        if self._losses.add(loss):
+            self._ill(batch)
+        elif self._losses.full:
+            self._read_late()
         if look is not None:
             self._finish(look, source, batch, entered)
         if self._look is None and self._sampler.due():
             self._arm(full=True)
-        self._left = left = self._clock()
         if look is None and self._look is None:
-            own, most = left - entered, 2 * self._own + 1e-6
-            self._own = own if own < most else most  # a busy machine is not our cost
-            self._rests = self._sampler.rest(passed / steps, self._own)
+            self._rests = self._account.leave(entered)
             return
-        self._spent += left - entered + (look.hooks.seconds if look else 0)
-        if self._look is None or (look is not None and self._look.full):
-            self._sampler.looked(self._spent)
-            self._spent = 0.0
+        over = self._look is None or (look is not None and self._look.full)
+        self._account.leave_look(entered, look.hooks.seconds if look else 0.0, over=over)
 
     def hear_loss(self, loss: float, step: int) -> None:
         """Take in a loss that comes later, and seldom; for those who do not know it at each step.
@@ -194,39 +207,48 @@ class Watch:
         self._losses.add_mean(loss, step)
 
     def _ill(self, batch: Any) -> None:
-        """Look at the batch of the first loss that is not finite."""
+        """Look at the batch of the first loss that is not finite, and at the next step."""
+        self._sampler.urgent = True
         inputs, targets = split_batch(batch)
-        with self._harmless("the batch of a loss that is not finite was not seen"):
+        with self._notes.harmless("the batch of a loss that is not finite was not seen"):
             for name, value in (("inputs", inputs), ("targets", targets)):
                 finite = input_statistics(value).get("finite")
                 if finite is not None:
                     self._ill_batch[name] = float(finite)
 
-    @contextlib.contextmanager
-    def _harmless(self, what: str) -> Iterator[None]:
-        """Note an error and go on: watching must never end a training."""
-        try:
-            with torch.no_grad():
-                yield
-        except Exception as err:
-            self._note(f"{what}: {type(err).__name__}: {err}")
+    def _read_late(self) -> None:
+        """Read losses that are on a device."""
+        with self._notes.harmless("losses were lost"):
+            if self._losses.flush():
+                self._sampler.urgent = True
+                self._notes.add(
+                    "a loss that is not finite was read too late to see where it began, as losses"
+                    " on a GPU are: NaNGuard of fitwell.doctor names the layer"
+                )
+
+    def _settle(self) -> None:
+        self._account.settle(self._rested)
+        self._rests = self._rested = 0
 
     def _arm(self, *, full: bool) -> None:
         if self._memory is None:
             return
-        with self._harmless("a look was not possible"):
-            look = Look(self._memory, self._clock, full=full, scaler=self._scaler)
+        with self._notes.harmless("a look was not possible"):
+            look = Look(self._memory, self._account.clock, full=full, scaler=self._scaler)
             self._look = look
+            self._hooks[:] = [look.hooks]
             look.attach()
 
     def _finish(self, look: Look, source: Any, batch: Any, now: float) -> None:
         self._look = None
-        with self._harmless("a look was lost"):
-            look.finish(self._left, now, batch)
+        with self._notes.harmless("a look was lost"):
+            look.finish(self._account.left, now, batch)
+            if look.full and look.given_up:
+                return
             if look.full:
                 if isinstance(source, Tensor) and source.grad_fn is not None:
                     look.memory.operations["loss"] = operations(source)
-                rate = _rate(self._optimizers)
+                rate = rate_of(self._optimizers)
                 if rate is not None:
                     look.put("look", "", {"lr": rate})
                 self._pair = look
@@ -234,28 +256,12 @@ class Watch:
                 return
             first, self._pair = self._pair, None
             if first is not None:
-                self._keep(first, look)
-
-    def _owners(self) -> dict[str, Any]:
-        inner = self._memory.inner if self._memory is not None else None
-        return {} if inner is None else ownership(inner, self._optimizers)
-
-    def _keep(self, first: Look, second: Look) -> None:
-        """Store a look with what its second step says beside it."""
-        for name, one, other in (
-            ("gradient", first.gradients, second.gradients),
-            ("update", first.updates, second.updates),
-        ):
-            found = products(one, other)
-            if found is not None:
-                first.put("look", "", {f"{name}_{field}": v for field, v in found.items()})
-        first.values.update({k: v for k, v in second.values.items() if k[0] == "seconds"})
-        self._looks.add(self.steps - 1, first.values)
-        if not first.sight.whole:
-            self._note("updates and directions are those of evenly spaced entries of the weights")
+                first.join(look)
+                self._looks.add(self.steps - 1, first.values)
 
     def close(self) -> None:
         """Take away all hooks; what was seen stays."""
+        self._settle()
         for look in (self._look, self._pair):
             if look is not None:
                 look.hooks.remove()
@@ -279,7 +285,7 @@ class Watch:
             steps=self.steps,
             losses=self._losses.curve() | {"first_nonfinite": self._losses.first_nonfinite},
             looks=self._looks,
-            structure=self._owners(),
+            structure={} if memory is None else ownership(memory.inner, self._optimizers),
             operations={} if memory is None else dict(memory.operations),
             in_eval={} if memory is None else dict(memory.in_eval),
             label_counts=None if memory is None else memory.labels.counts,
@@ -329,11 +335,10 @@ class Watch:
         Args:
             trainer: At the start.
         """
-        if trainer.precision == "fp16" and self._scaler is None:
-            self._scaler = trainer.scaler
+        scaler = trainer.scaler if trainer.precision == "fp16" else None
         compiled = hasattr(trainer._forward, "_orig_mod")
-        if compiled or self.model is None or self._look is None:
-            self.bind(trainer.model, trainer.optimizer, compiled=compiled)
+        if compiled or scaler or self.model is None or self._look is None:
+            self.bind(trainer.model, trainer.optimizer, compiled=compiled, scaler=scaler)
         self._heard = Heard()
         self._listening = Listening(trainer, self._heard.add)
 
@@ -352,7 +357,8 @@ class Watch:
         Args:
             trainer: At the end of an epoch.
         """
-        self._left = self._clock()
+        self._settle()
+        self._account.skip()
 
     def on_fit_end(self, trainer: Trainer) -> None:
         """Take away all hooks.
@@ -385,21 +391,7 @@ def watch(
     return Watch(model, optimizer, loss_fn, budget=budget, every=every, scaler=scaler)
 
 
-def _bare(optimizer: Any) -> Any:
-    """Give the optimizer inside of a wrapper, whose step is the one that is taken."""
-    inner = getattr(optimizer, "optimizer", None)
-    wraps = hasattr(inner, "register_step_pre_hook") and hasattr(inner, "param_groups")
-    return inner if wraps else optimizer
-
-
-def _rate(optimizers: Sequence[Any]) -> Tensor | float | None:
-    for optimizer in optimizers:
-        groups = getattr(optimizer, "param_groups", None)
-        rate = groups[0].get("lr") if groups else getattr(optimizer, "learning_rate", None)
-        if isinstance(rate, (int, float)):
-            return float(rate)
-        if isinstance(rate, Tensor):
-            return rate.detach().clone()
-        if rate is not None:
-            return float(rate)
-    return None
+def _remove(hooks: list[Hooks]) -> None:
+    """Take away what is left when nobody holds the watch any more."""
+    for one in hooks:
+        one.remove()

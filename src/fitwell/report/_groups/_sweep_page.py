@@ -11,6 +11,7 @@ from ...core.errors import RunError
 from ...core.groups import read_group
 from ...core.runs import LOWER_IS_BETTER, is_run
 from .._figures import Line, bars, curves
+from .._instruments import probe_section
 from .._numbers import count, duration, metric_label, metric_text, percent, plain, short
 from .._records import Records, mapping, number, numbers, read_records, sequence
 from .._sections import epoch_line
@@ -65,6 +66,7 @@ def render_sweep(folder: str | Path, /) -> str:
         settings=_along(result, rows, metric),
         overview=_overview(result, rows, metric),
         curves=_curves(runs, rows, best, metric, result),
+        probes=probe_section(folder),
         table={"names": _short_names(names), "rows": _table(folder, result, names, metric)},
         hidden=max(0, len(_trials(result)) - _SHOWN),
     )
@@ -79,9 +81,7 @@ def _runs(folder: Path, result: Mapping[str, Any]) -> dict[str, Records]:
 
 def _subtitle(group: Mapping[str, Any], runs: Mapping[str, Records]) -> list[str]:
     settings = mapping(group.get("settings"))
-    sources = dict.fromkeys(
-        plain(mapping(run.run.get("data")).get("source")) for run in runs.values()
-    )
+    sources = dict.fromkeys(plain(mapping(r.run.get("data")).get("source")) for r in runs.values())
     models = dict.fromkeys(run.model for run in runs.values())
     words = [*sources, *models] if len(models) <= 3 else [*sources, f"{len(models)} models"]
     words.append(str(settings.get("method", "")))

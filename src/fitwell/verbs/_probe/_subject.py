@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
-import math
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Final, final
 
 import numpy as np
 import torch
@@ -15,20 +14,26 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ...core.errors import UsageError
-from ...core.spec import Spec, parse
 from ...data import Batches, Examples, Splits
 from ...doctor import Twin
-from ...optim import OPTIMIZERS, WRAPPERS
-from ...tasks import TASKS, ModelChoice, make_optimizer, optimizer_spec
-from ...train import Member, OptimizationSettings, Population, Run, Supervised
+from ...tasks import TASKS, ModelChoice, make_optimizer
+from ...train import Member, OptimizationSettings, Population, Run
 from .._checks import check_same_data
 from .._open_run import open_run, splits_again
 from .._prepare import as_member
 from .._session import Session, pick_device
 from .._several._pool import as_trained
+from ._again import (
+    changed_settings,
+    check_again,
+    differences,
+    epochs_of,
+    held_on,
+    step_size,
+    with_loss,
+)
 
-_ALONE = {"average": "none", "compiled": False, "recompute": False, "patience": None}
-"""Settings that a twin does without: they change how a run is trained or kept, not what limits."""
+_PARTS: Final = ("train", "valid", "test")
 
 
 @final
@@ -45,6 +50,7 @@ class Subject:
         epochs: Passes of a twin.
         seeds: Trainings of each twin; None leaves it to the probe.
         against: What the training part is compared with.
+        owner: The verb, for messages.
         watch: Called after each epoch of twins.
     """
 
@@ -56,6 +62,7 @@ class Subject:
     epochs: int
     seeds: int | None
     against: str | None
+    owner: str
     watch: Callable[[Population], None] | None = None
 
     @classmethod
@@ -108,7 +115,15 @@ class Subject:
             quiet=True,
         ).with_settings(device=pick_device(device or chosen.device), workers=1)
         return cls(
-            opened, session, splits, rows, seed, epochs or _epochs(opened, splits), seeds, against
+            run=opened,
+            session=session,
+            splits=splits,
+            rows=rows,
+            seed=seed,
+            epochs=epochs or epochs_of(opened, splits),
+            seeds=seeds,
+            against=against,
+            owner=owner,
         )
 
     @property
@@ -130,16 +145,48 @@ class Subject:
         )
         return objective.loss
 
+    @property
+    def step_size(self) -> int:
+        """Examples of a step of the run, in all its processes."""
+        return step_size(self.run)
+
+    @property
+    def is_module(self) -> bool:
+        """Whether its model was given ready made, and has no other weights than it has now."""
+        return isinstance(self.session.choice, nn.Module)
+
     def trained(self) -> nn.Module:
         """Give the model with the weights that were kept."""
-        return self.run.model().to(self.device)
+        run = self.run
+        if isinstance(run.own_model, nn.Module):  # it is the user's, and stays as it is
+            run = copy.copy(run)
+            run.own_model = copy.deepcopy(self.run.own_model)
+        return run.model().to(self.device)
+
+    def untrained(self) -> nn.Module:
+        """Give the model as it is built: with first weights, or those that a module has now."""
+        torch.manual_seed(self.chosen.seed)
+        choice = copy.deepcopy(self.session.choice) if self.is_module else self.session.choice
+        return replace(self.session, choice=choice).build_model()
 
     def first(self) -> nn.Module:
-        """Give the model with its first weights."""
-        torch.manual_seed(self.chosen.seed)
-        model = self.session.build_model()
+        """Give the model with its first weights.
+
+        Raises:
+            UsageError: It was given as a module, whose first weights are not known.
+        """
+        self._check_first()
+        model = self.untrained()
         self.session.start(model)
         return model
+
+    def _check_first(self) -> None:
+        if self.is_module:
+            raise UsageError(
+                f"{self.owner}: `model` must make the model anew where first weights are needed;"
+                " got a module, whose weights now are all that it has. Give a function that makes"
+                " the model."
+            )
 
     def optimizer(self, model: nn.Module) -> Optimizer:
         """Give the optimizer of the run, over a model.
@@ -158,19 +205,31 @@ class Subject:
         Raises:
             UsageError: There is none.
         """
-        examples = self.splits.parts().get(name)
-        if examples is None:
+        return self._fewer(self._whole(name), self.rows)
+
+    def _whole(self, name: str) -> Examples:
+        parts = self.splits.parts()
+        if name not in parts:
             raise UsageError(
-                f"probe: `against` must be a part of the data, {' or '.join(self.splits.parts())},"
-                f" or a file; got {name!r}."
+                f"{self.owner}: the run must have a part {name!r} for this; {self.run.folder} has"
+                f" {' and '.join(parts)} alone. Name a file of new data."
             )
-        return self._fewer(examples, self.rows)
+        return parts[name]
 
     def other(self) -> Examples:
-        """Give what the training part is compared with: a part, or new data."""
+        """Give what the training part is compared with: a part, or new data.
+
+        Raises:
+            UsageError: There is no such part or file.
+        """
         name = self.against or "valid"
-        if name in ("train", "valid", "test") or not Path(name).exists():
+        if name in _PARTS:
             return self.part(name)
+        if not Path(name).exists():
+            raise UsageError(
+                f"{self.owner}: `against` must be a part of the data,"
+                f" {' or '.join(self.splits.parts())}, or a file that is there; got {name!r}."
+            )
         return self._fewer(self.run.read(name), self.rows)
 
     def _fewer(self, examples: Examples, rows: int) -> Examples:
@@ -195,63 +254,42 @@ class Subject:
             device=self.device,
         )
 
+    def all_batches(self, name: str) -> Batches:
+        """Give batches of a whole part in its order, without augmentation.
+
+        Args:
+            name: Of the part.
+        """
+        return self.session.batches(self._whole(name), self.chosen.batch_size)
+
     def build(self, twin: Twin, seed: int) -> Member:
         """Build the training of the run, or of a twin of it.
 
         Args:
             twin: What is different.
             seed: Of the training; 0 is that of the run.
+
+        Raises:
+            UsageError: The run cannot be trained again beside others, or its model not be made
+                anew.
         """
-        chosen = self.chosen
-        spec, rate, decay = _optimizer(chosen.optimizer)
-        changes: dict[str, Any] = {
-            **_ALONE,
-            "optimizer": str(_with(spec, lr=twin.lr(rate))),
-            "batch_size": twin.batch_size(chosen.batch_size * chosen.accumulate),
-            "accumulate": 1,
-            "epochs": twin.epochs(self.epochs),
-            "max_steps": None,
-            "augment": twin.augment(None if chosen.augment == "none" else chosen.augment) or "none",
-            "seed": chosen.seed + seed,
-        }
-        if decay is not None:
-            both = {"lr": twin.lr(rate), "weight_decay": twin.weight_decay(decay)}
-            changes["optimizer"] = str(_with(spec, **both))
-        session = self.session.with_settings(**changes)
+        self._check_first()
+        check_again(self.run, self.owner)
+        session = self.session.with_settings(
+            **changed_settings(
+                twin, self.chosen, batch_size=self.step_size, epochs=self.epochs, seed=seed
+            )
+        )
         splits = replace(self.splits, train=twin.examples(self.splits.train))
         member = as_member(replace(session, splits=splits), changed=twin.model)
-        if isinstance(member.objective, Supervised):
-            member.objective = replace(member.objective, loss=twin.loss(member.objective.loss))
+        member.objective = with_loss(member.objective, twin)
         return member
 
+    def notes(self, probe: str) -> tuple[str, ...]:
+        """Say what to know about twins of this run.
 
-def _epochs(run: Run, splits: Splits) -> int:
-    """Give the passes that a run took, or is to take."""
-    chosen = run.settings.optimization
-    taken = run.result.get("epochs") or chosen.epochs
-    if taken:
-        return int(taken)
-    steps = math.ceil(len(splits.train) / (chosen.batch_size * chosen.accumulate))
-    return math.ceil((chosen.max_steps or steps) / steps)
-
-
-def _optimizer(text: str) -> tuple[Spec, float, float | None]:
-    """Give the printed form of an optimizer with its rate and weight decay, if it has one."""
-    spec = optimizer_spec(text)
-    inner = spec
-    while inner.name in WRAPPERS:
-        inner = parse(inner.kwargs["optimizer"])
-    known = inspect.signature(OPTIMIZERS[inner.name]).parameters
-
-    def value(name: str) -> Any:
-        return inner.kwargs.get(name, known[name].default)
-
-    decay = float(value("weight_decay")) if "weight_decay" in known else None
-    return spec, float(value("lr")), decay
-
-
-def _with(spec: Spec, **changes: float) -> Spec:
-    """Change arguments of the innermost optimizer."""
-    if spec.name in WRAPPERS:
-        return spec.but(optimizer=_with(parse(spec.kwargs["optimizer"]), **changes))
-    return spec.but(**changes)
+        Args:
+            probe: Name of the probe that trains them.
+        """
+        more = held_on(self.run) if probe == "regularization" else ()
+        return (*differences(self.run, self.splits, self.epochs), *more)

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any, Final, Literal, final
+
+from torch import Tensor, nn
 
 from ... import doctor
 from ...core.errors import UsageError
+from ...train import Run, autocast
 from .._several._group import Group
 from ._subject import Subject
 
@@ -24,6 +29,21 @@ _CURVED: Final = 512
 """Examples for second derivatives, of which hundreds of products are taken."""
 
 
+_BATCHES: Final = 4
+"""Batches that an estimate of their noise takes at least."""
+
+_OPENED: Final = frozenset({"data", "model", "device", "seed"})
+_TAKES: Final[dict[Kind, frozenset[str]]] = {
+    "model": _OPENED | {"rows"},
+    "data": _OPENED | {"rows"},
+    "twins": _OPENED | {"seeds", "epochs"},
+    "sweep": frozenset(),
+}
+"""Arguments that probes of a kind use; those that some use besides stand beside them."""
+
+_COMPARED: Final = frozenset({"against"})
+
+
 @final
 @dataclass(frozen=True)
 class Probe:
@@ -33,11 +53,13 @@ class Probe:
         kind: Heading it stands under; `twins` train again.
         asks: The question that it answers, in a few words.
         ask: Puts it to a run, or to a sweep.
+        takes: Arguments of the verb that it uses.
     """
 
     kind: Kind
     asks: str
     ask: Callable[[Any], Any]
+    takes: frozenset[str]
 
 
 def _first(probe: Callable[..., Any], **more: Any) -> Callable[[Subject], Any]:
@@ -78,6 +100,35 @@ def _one_batch(subject: Subject) -> Any:
     return doctor.overfit_one_batch(model, subject.loss, batches, optimizer=own, seed=subject.seed)
 
 
+def _timing(subject: Subject) -> Any:
+    """Time the steps that the run takes: its batches, its objective, its precision."""
+    session, chosen = subject.session, subject.chosen
+    model = subject.untrained()
+    objective = session.objective()
+    context = autocast(chosen.precision, subject.device)
+
+    def step(model: nn.Module, batch: Any) -> Tensor:
+        with context:
+            return objective(model, batch)[0]
+
+    batches = session.batches(subject.splits.train, chosen.batch_size, training=True)
+    own = subject.optimizer(model)
+    return doctor.timing(model, subject.loss, own, batches, loss_of=step, seed=subject.seed)
+
+
+def _noise_scale(subject: Subject) -> Any:
+    """Ask about the examples of a step of the run, which may be several batches."""
+    batches, wanted = subject.batches("train"), _BATCHES * subject.chosen.batch_size
+    if len(batches.examples) < wanted <= len(subject.splits.train):
+        raise UsageError(
+            f"{subject.owner}: `rows` must be at least {wanted} for gradient_noise_scale, which"
+            f" compares {_BATCHES} batches or more; got {subject.rows}. Use --rows {2 * wanted}."
+        )
+    return doctor.gradient_noise_scale(
+        subject.trained(), subject.loss, batches, batch_size=subject.step_size, seed=subject.seed
+    )
+
+
 def _of_train(probe: Callable[..., Any], **more: Any) -> Callable[[Subject], Any]:
     """Ask about the training part alone."""
     return lambda subject: probe(subject.part("train"), **more)
@@ -90,7 +141,10 @@ def _of_both(probe: Callable[..., Any], **more: Any) -> Callable[[Subject], Any]
 
 def _duplicates(subject: Subject) -> Any:
     parts = subject.splits
-    return doctor.duplicates(parts.train, subject.other(), parts.test)
+    if subject.against is None:
+        return doctor.duplicates(parts.train, subject.other(), parts.test)
+    name = Path(subject.against).name  # that of a part is the part
+    return doctor.duplicates(parts.train, subject.other(), names=(name,))
 
 
 def _twins(probe: Callable[..., Any], seeds: int) -> Callable[[Subject], Any]:
@@ -112,26 +166,41 @@ def _simple_models(subject: Subject) -> Any:
     return doctor.simple_models(train, valid, model=subject.trained(), seed=subject.seed)
 
 
+def _seed_spread(subject: Subject) -> Any:
+    probe = partial(doctor.seed_spread, metric=subject.run.settings.loss.metric)
+    return _twins(probe, 8)(subject)
+
+
 def _bound(subject: Subject) -> Any:
-    train, valid = subject.batches("train"), subject.batches("valid")
+    """Ask about all examples, since their number is what theory goes by."""
+    train, valid = subject.all_batches("train"), subject.all_batches("valid")
     return doctor.generalization_bound(subject.trained(), train, valid)
 
 
 def _selection(group: Group) -> Any:
     """Ask what the best of the members' validation scores is worth."""
-    runs = group.runs().values()
-    scores = [run.result.get("valid", {}).get("accuracy") for run in runs if run.result]
-    if not scores or None in scores:
-        raise UsageError(
-            f"{group.folder}: must be a sweep over classifiers with members that are finished, to"
-            " ask for its selection; got none with a validation accuracy."
+    result = group.result
+    rows = [row for row in result.get("members") or () if row["valid"] is not None]
+    if group.kind != "sweep" or result.get("metric") != "accuracy" or not rows:
+        found = (
+            f"a sweep by {result['metric']}" if result.get("metric") else f"a {group.status} one"
         )
-    (first, *_) = (run for run in runs if run.result)
-    return doctor.selection(scores, first.manifest["data"]["counts"]["valid"])
+        raise UsageError(
+            "probe: `run` must be a finished sweep over classifiers by their accuracy, to ask for"
+            f" its selection; got {group.folder}, {found if group.kind == 'sweep' else group.kind}."
+        )
+    first = Run.open(group.folders()[rows[0]["member"]])
+    return doctor.selection(
+        [row["valid"] for row in rows], first.manifest["data"]["counts"]["valid"]
+    )
 
 
-def _table(*lines: tuple[str, Kind, str, Callable[..., Any]]) -> dict[str, Probe]:
-    return {name: Probe(kind, asks, ask) for name, kind, asks, ask in lines}
+def _table(*lines: tuple[Any, ...]) -> dict[str, Probe]:
+    """Make the table of lines with a name, a kind, a question, what asks it, and what it takes."""
+    return {
+        name: Probe(kind, asks, ask, *(takes or [_TAKES[kind]]))
+        for name, kind, asks, ask, *takes in lines
+    }
 
 
 PROBES: Final[dict[str, Probe]] = _table(
@@ -148,10 +217,10 @@ PROBES: Final[dict[str, Probe]] = _table(
         _first(doctor.gradient_flow),
     ),
     ("overfit_one_batch", "model", "can it learn 32 examples by heart?", _one_batch),
-    ("timing", "model", "does the training wait for its data?", _with_optimizer(doctor.timing)),
+    ("timing", "model", "does the training wait for its data?", _timing, _OPENED),
     (
         *("gradient_noise_scale", "model", "are batches larger than steps can use?"),
-        _trained(doctor.gradient_noise_scale, "train"),
+        _noise_scale,
     ),
     ("simple_models", "model", "is it better than simple models?", _simple_models),
     (
@@ -162,7 +231,7 @@ PROBES: Final[dict[str, Probe]] = _table(
         *("generalization_gap", "model", "is it worse on held-out examples?"),
         _trained(doctor.generalization_gap, "train", "valid"),
     ),
-    ("generalization_bound", "model", "what can theory promise?", _bound),
+    ("generalization_bound", "model", "what can theory promise?", _bound, _OPENED - {"seed"}),
     (
         *("input_ablation", "model", "do outputs depend on the inputs?"),
         _trained(doctor.input_ablation, "valid"),
@@ -177,10 +246,16 @@ PROBES: Final[dict[str, Probe]] = _table(
     ),
     (
         *("adversarial_validation", "data", "can the parts be told apart?"),
-        _of_both(doctor.adversarial_validation),
+        *(_of_both(doctor.adversarial_validation), _TAKES["data"] | _COMPARED),
     ),
-    ("two_sample", "data", "are the parts drawn alike?", _of_both(doctor.two_sample)),
-    ("duplicates", "data", "are held-out rows in the training part?", _duplicates),
+    (
+        *("two_sample", "data", "are the parts drawn alike?"),
+        *(_of_both(doctor.two_sample), _TAKES["data"] | _COMPARED),
+    ),
+    (
+        *("duplicates", "data", "are held-out rows in the training part?"),
+        *(_duplicates, _TAKES["data"] | _COMPARED),
+    ),
     ("label_noise", "data", "how many labels are wrong?", _of_train(doctor.label_noise)),
     (
         *("label_permutation", "data", "do labels belong to their rows?"),
@@ -205,7 +280,7 @@ PROBES: Final[dict[str, Probe]] = _table(
         _twins(doctor.regularization, 3),
     ),
     ("learning_curve", "twins", "would more data help?", _twins(doctor.learning_curve, 3)),
-    ("seed_spread", "twins", "how much does the seed change?", _twins(doctor.seed_spread, 8)),
+    ("seed_spread", "twins", "how much does the seed change?", _seed_spread),
     ("selection", "sweep", "what is the best of many worth?", _selection),
 )
 """By name, which is that of the function in `fitwell.doctor`; in the order to ask them in."""

@@ -36,6 +36,7 @@ class Finding:
         seconds: Time it took.
         why: Why it could not be asked.
         files: Where result and picture are kept.
+        notes: What to know about the numbers.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Finding:
     seconds: float
     why: str = ""
     files: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def found(self) -> bool | None:
@@ -60,6 +62,7 @@ class Finding:
                 "asks": self.asks,
                 "found": self.found,
                 "conclusion": str(self.result) if self.result is not None else self.why,
+                "notes": self.notes,
                 "seconds": self.seconds,
                 "files": [str(path) for path in self.files],
                 "result": result,
@@ -70,7 +73,7 @@ class Finding:
     def __str__(self) -> str:
         if self.result is None:
             return f"{self.name}: not asked. {self.why}"
-        return f"{self.name}: {self.result}"
+        return "\n".join([f"{self.name}: {self.result}", *(f"note: {note}" for note in self.notes)])
 
 
 @final
@@ -153,8 +156,9 @@ def probe(
     """Put a question to a run, answered by an experiment with a control and a 95% interval.
 
     Works on copies: weights, optimizer and random numbers of the run stay as they are. Result and
-    picture are kept in the run's folder, and shown by `report`. Without a name the probes are
-    listed. Some train twins of the run, which takes as many times as long as the run took.
+    picture are kept in the folder of the run or the sweep, and shown by `report`. Without a name
+    the probes are listed. Some train twins of the run, which takes as many times as long as the
+    run took.
 
     Args:
         name: Of the probe; several with commas between; `all` is all that do not train.
@@ -179,6 +183,7 @@ def probe(
         What is asked: against, rows, seeds, epochs, seed
         Where: data, model, device, output, quiet
     """
+    given = dict(locals())
     if name is None:
         return ProbeList()
     names = _names(name)
@@ -186,6 +191,7 @@ def probe(
         raise UsageError(
             f"probe: `run` must be the folder of a run; got none. Write: fitwell probe {name} RUN"
         )
+    _refuse_idle(names, given)
     folder = None if output is None else Path(output)
     group = as_group(run)
     if group is not None or any(PROBES[one].kind == "sweep" for one in names):
@@ -214,10 +220,11 @@ def probe(
 
 def _of_group(names: list[str], group: Group | None, run: Any, folder: Path | None) -> ProbeReport:
     """Ask what is asked of a sweep."""
+    place = getattr(run, "folder", run)
     for name in names:
         if group is None or PROBES[name].kind != "sweep":
             raise UsageError(
-                f"probe: `run` must be {'a run' if group else 'a sweep'} for {name}; got {run}."
+                f"probe: `run` must be {'a run' if group else 'a sweep'} for {name}; got {place}."
                 f" {'Name one of its members.' if group else 'Make one with fitwell sweep.'}"
             )
     if group is None:
@@ -227,11 +234,35 @@ def _of_group(names: list[str], group: Group | None, run: Any, folder: Path | No
     return ProbeReport(run=group.folder, findings=found)
 
 
+_USUAL: Final = {"rows": 2_000, "seed": 0}
+"""Values of arguments that are always there; of the others None says that they were not given."""
+
+
+def _refuse_idle(names: list[str], given: Mapping[str, Any]) -> None:
+    """Refuse an argument that none of the probes uses, rather than drop it in silence."""
+    known = sorted({one for probe in PROBES.values() for one in probe.takes})
+    for one in known:
+        value, usual = given[one], _USUAL.get(one)
+        if value is usual or (usual is not None and value == usual):
+            continue
+        users = [name for name, probe in PROBES.items() if one in probe.takes]
+        if not set(users) & set(names):
+            got = repr(value) if isinstance(value, (str, int)) else f"a {type(value).__name__}"
+            raise UsageError(
+                f"probe: `{one}` must be left out for {', '.join(names)}, which does not use it;"
+                f" got {got}. It is for {', '.join(users)}."
+            )
+
+
 def _names(text: str) -> list[str]:
     """Read names of probes, with hyphens or underscores."""
     if text == _ALL:
         return [name for name, probe in PROBES.items() if probe.kind in ("model", "data")]
     names = [name.strip().replace("-", "_") for name in text.split(",") if name.strip()]
+    if not names:
+        raise UsageError(
+            f"probe: `name` must be that of a probe; got {text!r}. List them with: fitwell probe"
+        )
     for name in names:
         if name not in PROBES:
             near = difflib.get_close_matches(name, PROBES, n=3, cutoff=0.5)
@@ -256,7 +287,17 @@ def _ask(name: str, subject: Subject | Group, folder: Path, *, alone: bool) -> F
         return Finding(name=name, asks=probe.asks, result=None, seconds=seconds, why=str(err))
     seconds = time.perf_counter() - started
     files = (folder / f"{name}.json", folder / f"{name}.png")
-    one = Finding(name=name, asks=probe.asks, result=result, seconds=seconds, files=files)
+    notes: tuple[str, ...] = ()
+    if probe.kind == "twins" and isinstance(subject, Subject):
+        notes = subject.notes(name)
+    one = Finding(
+        name=name,
+        asks=probe.asks,
+        result=result,
+        seconds=seconds,
+        files=files,
+        notes=notes,
+    )
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_path(files[1]) as path:
         result.figure().savefig(path, dpi=120, format="png")

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, Final, Literal, final
 
-import torch
 from torch import Tensor, nn
 
 from ...core.errors import UsageError
@@ -19,6 +18,7 @@ from ...doctor import (
     loss_line,
     loss_plane,
     plane_through,
+    sandbox,
     trajectory_plane,
 )
 from ...train import Run
@@ -134,6 +134,7 @@ class Request:
             points=self.points,
             margin=self.span,
             mode=self.mode,
+            seed=self.seed,
             progress=self.progress,
         )
 
@@ -156,11 +157,20 @@ class Request:
             high=1 + beyond,
             points=points,
             mode=self.mode,
+            seed=self.seed,
             progress=progress,
         )
         return replace(found, label=f"way from {first} (0) to {second} (1)")
 
     def _plane(self, model: nn.Module) -> tuple[LossPlane, dict[str, float]]:
+        pairs = list(combinations(self.states, 2))
+        whole, side = self.points**2, _SIDE
+        of = whole + len(pairs) * side
+
+        def after(before: int) -> Callable[[int, int], None] | None:
+            tell = self.progress
+            return None if tell is None else lambda done, _: tell(before + done, of)
+
         found = plane_through(
             model,
             self.subject.loss,
@@ -169,11 +179,14 @@ class Request:
             points=self.points,
             margin=self.span,
             mode=self.mode,
-            progress=self.progress,
+            seed=self.seed,
+            progress=after(0),
         )
         barriers = {
-            f"{first} to {second}": self._between(model, first, second, _SIDE, 0.0).barrier
-            for first, second in combinations(self.states, 2)
+            f"{first} to {second}": self._between(
+                model, first, second, side, 0.0, after(whole + number * side)
+            ).barrier
+            for number, (first, second) in enumerate(pairs)
         }
         return found, barriers
 
@@ -193,14 +206,14 @@ def way(subject: Subject) -> dict[str, Weights]:
     kept = run.checkpoints()
     steps = [entry.step for entry in kept.entries() if entry.step > 0]
     # What is given as a module has no other first weights than those it has now.
-    anew = not isinstance(subject.session.choice, nn.Module)
+    anew = not subject.is_module
     if len(steps) + anew < _LEAST:
         raise UsageError(_too_few(run, len(steps), anew))
     if len(steps) > _MOST:
         steps = [steps[k * (len(steps) - 1) // (_MOST - 1)] for k in range(_MOST)]
     found: dict[str, Weights] = {}
     if anew:
-        with torch.random.fork_rng(devices=[]):
+        with sandbox():  # to build a model draws weights
             found["step 0"] = subject.first().state_dict()
     return {**found, **{f"step {step:,}": kept.load(step)["model"] for step in steps}}
 

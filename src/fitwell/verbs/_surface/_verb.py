@@ -6,16 +6,16 @@ import math
 import sys
 import time
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ...core.errors import UsageError
 from ...core.files import atomic_path, write_json, write_text
 from ...data import Batches, Examples
-from ...doctor import LossLine
+from ...doctor import LossLine, LossPlane, sandbox
 from ...report import render_surface
 from ...tasks import ModelChoice
 from ...train import Run
@@ -106,17 +106,17 @@ def surface(
         run, data, owner="surface", model=model, rows=rows, seed=seed, device=device
     )
     opened = [subject.run, *(open_run(one, model=model) for one in runs[1:])]
-    for one in opened[1:]:
-        _check_alike(subject.run, one)
+    for first, second in combinations(opened, 2):
+        _check_alike(first, second)
     states = dict(zip(_names(opened), (one.load_model() for one in opened), strict=True))
-    with torch.random.fork_rng(devices=[]):  # to build a model draws weights
+    with sandbox():  # to build a model draws weights
         network = subject.trained()
     how = _mode(mode, chosen, network)
     examples = subject.part(part)
     request = Request(
         subject=subject,
         states=states,
-        batches=_batches(subject, examples, how),
+        batches=_batches(subject, examples, how, together=how != "eval" and bool(_normed(network))),
         points=count,
         span=reach,
         mode="train" if how == "train" else "eval",
@@ -124,6 +124,7 @@ def surface(
         progress=None if quiet or not sys.stderr.isatty() else _progress,
     )
     found, barriers = request.measure(chosen, network)
+    _check_finite(found, chosen, reach, subject.run)
     folder = subject.run.folder / "surface" if output is None else Path(output)
     result = SurfaceResult(
         run=subject.run.folder,
@@ -209,7 +210,7 @@ def _mode(mode: Mode | None, kind: Kind, model: nn.Module) -> Mode:
     """Decide how the model is measured, and let go of its moving averages if it is by batches."""
     if mode not in (None, "eval", "batch", "train"):
         raise UsageError(f"surface: `mode` must be 'eval', 'batch' or 'train'; got {mode!r}.")
-    normed = [part for part in model.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+    normed = _normed(model)
     chosen: Mode = mode or ("eval" if kind in ("slice", "line") or not normed else "batch")
     if chosen == "batch":
         for part in normed:  # torch then takes the statistics of the batch, in `eval` too
@@ -217,16 +218,49 @@ def _mode(mode: Mode | None, kind: Kind, model: nn.Module) -> Mode:
     return chosen
 
 
-def _batches(subject: Subject, examples: Examples, mode: Mode) -> Batches:
+def _normed(model: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
+    return [part for part in model.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+
+
+def _batches(
+    subject: Subject, examples: Examples, mode: Mode, *, together: bool
+) -> list[tuple[Tensor, Tensor]]:
     """Give mixed batches of about one size, since in some modes they are normalized together."""
+    if together and len(examples) < 2:
+        raise UsageError(
+            f"surface: `rows` must be at least 2 where batch norm takes the statistics of a batch;"
+            f" got {len(examples)}. Use more, or --mode eval."
+        )
     size = subject.chosen.batch_size
-    count = math.ceil(len(examples) / (size if mode == "train" else max(size, _LARGE)))
-    return Batches(
+    size = max(2, size) if mode == "train" else max(size, _LARGE)
+    count = max(1, min(round(len(examples) / size), len(examples) // 2))
+    batches = Batches(
         examples.to(subject.device),
-        math.ceil(len(examples) / count),
+        len(examples),
         shuffle=True,
         seed=subject.seed,
         device=subject.device,
+    )
+    ((inputs, targets),) = batches
+    if targets is None:
+        raise UsageError("surface: the part must have targets; got none.")
+    return list(zip(inputs.tensor_split(count), targets.tensor_split(count), strict=True))
+
+
+def _check_finite(found: LossLine | LossPlane, kind: Kind, span: float, run: Run) -> None:
+    """Refuse to draw a surface of which nothing is finite."""
+    losses = [found.losses] if isinstance(found, LossLine) else found.losses
+    if any(math.isfinite(loss) for row in losses for loss in row):
+        return
+    number = sum(map(len, losses))
+    if kind in ("slice", "line", "interpolation"):  # the weights themselves are among the points
+        raise UsageError(
+            f"surface: `run` must have a finite loss; got {run.folder}, and none of {number:,}"
+            f" points has one. Look at it with: fitwell evaluate {run.folder}"
+        )
+    raise UsageError(
+        f"surface: `span` must reach losses that are finite; got {span:g}, and none of {number:,}"
+        " points has one. Use a smaller one with --span."
     )
 
 

@@ -14,9 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...core.errors import UsageError
-from ...data import Examples
-from ...data._stream import chunks
+from ..core.errors import UsageError
+from ..data import Examples
+from ..data._stream import chunks
+from ._sandbox import sandbox
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -65,7 +66,19 @@ def inputs_and_targets(owner: str, data: Data) -> tuple[Any, Any]:
             f"{owner}: `data` must be examples, an array (N, ...) or a pair of inputs and targets;"
             f" got shape {tuple(inputs.shape)}. Give one row per example."
         )
-    return inputs, None if targets is None else np.asarray(targets)
+    return inputs, None if targets is None else _array(targets)
+
+
+def _array(targets: Any) -> npt.NDArray[Any]:
+    """Give targets as an array, wherever a tensor of them lies and whatever it remembers."""
+    if not isinstance(targets, Tensor):
+        return np.asarray(targets)
+    found: npt.NDArray[Any] = _known_to_numpy(targets.detach().cpu()).numpy()
+    return found
+
+
+def _known_to_numpy(values: Tensor) -> Tensor:
+    return values.float() if values.dtype == torch.bfloat16 else values
 
 
 def drawn(count: int, most: int, seed: int) -> Ints:
@@ -117,25 +130,35 @@ def taken(inputs: Any, places: Ints) -> Tensor:
     if isinstance(inputs, np.ndarray):
         return torch.from_numpy(np.ascontiguousarray(inputs[places]))
     if isinstance(inputs, Tensor):
-        return inputs[torch.from_numpy(places)].cpu()
+        return _known_to_numpy(inputs.detach()[torch.from_numpy(places)].cpu())
     return torch.cat(list(chunks(inputs.take(torch.from_numpy(places)), _CHUNK)))
 
 
 def _features(model: nn.Module, inputs: Tensor) -> tuple[Floats, tuple[str, ...]]:
-    """Give what a model makes of the inputs, in evaluation mode, which is put back."""
-    modes = [(part, part.training) for part in model.modules()]
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    model.eval()
-    try:
-        with torch.no_grad():
-            found = [
-                model(as_floats(part).to(device)).flatten(1) for part in torch.split(inputs, _CHUNK)
-            ]
-    finally:
-        for part, mode in modes:
-            part.training = mode
-    values = torch.cat(found).double().cpu().numpy()
+    """Give what a copy of a model makes of the inputs, in evaluation mode."""
+    with sandbox(model) as (made,):
+        found = answers_to(made.eval(), inputs).flatten(1)
+    values = found.double().cpu().numpy()
     return values, tuple(f"feature {n}" for n in range(values.shape[1]))
+
+
+def answers_to(model: nn.Module, inputs: Tensor) -> Tensor:
+    """Give what a model says, in the mode that it is in, a part of the inputs at a time.
+
+    Args:
+        model: Gets inputs where its parameters lie; numbers also in their type.
+        inputs: (N, ...), as they are stored.
+    """
+    own = next(model.parameters(), None)
+    found = []
+    with torch.no_grad():
+        for part in torch.split(inputs, _CHUNK):
+            given = as_floats(part)
+            if own is not None:
+                fits = given.is_floating_point() and own.is_floating_point()
+                given = given.to(own.device, own.dtype if fits else given.dtype)
+            found.append(model(given))
+    return torch.cat(found)
 
 
 def as_floats(inputs: Tensor) -> Tensor:
