@@ -14,17 +14,13 @@ from ._compare import (
     TwinResult,
     capped,
     gain,
-    ignorant_loss,
-    longer_twin,
     mean_loss,
-    model_of,
-    model_twins,
     results_of,
-    start_losses,
     unfinished,
 )
+from ._reshaped import reshaped
 from ._surgery import deeper, shallower, wider
-from ._twin import Build, Grown, OnEpoch, Stacking, Twin, grow, sample_of
+from ._twin import Build, Grown, OnEpoch, Stacking
 
 _NOTHING: Final = (
     "No twin learns anything: ask `signal_path`, and `learning_rate` before, whatever the size"
@@ -107,20 +103,9 @@ def capacity(
     Checked against: lines fitted to bent targets; deep plain networks with and without ways around
         their layers; trainings cut short, and at a hundredth of their rate; healthy networks.
     """
-    sample = sample_of("capacity", build, seed)
-    model = model_of("capacity", build, seed)
-    changes = {
-        "shallower": lambda m: shallower(m, sample),
-        "deeper": lambda m: deeper(m, sample),
-        "wider": lambda m: wider(m, sample),
-    }
-    some, not_tried = model_twins("capacity", model, changes, seed)
-    longer, why_not = longer_twin(build, seed)
-    ignorant = ignorant_loss(build, seed)
-    start = start_losses(build, seeds=seeds, seed=seed) if seeds > 0 else ()
-    twins = [Twin(), *some, *longer]
-    grown = grow("capacity", build, twins, seeds=seeds, seed=seed, watch=watch, stack=stack)
-    return _concluded(grown, {**not_tried, **why_not}, ignorant, start, margin)
+    sizes = {"shallower": shallower, "deeper": deeper, "wider": wider}
+    some = reshaped("capacity", build, sizes, seeds=seeds, seed=seed, watch=watch, stack=stack)
+    return _concluded(some.grown, some.not_tried, some.ignorant, some.start, margin)
 
 
 def _concluded(

@@ -18,18 +18,14 @@ from ._compare import (
     TwinResult,
     capped,
     gain,
-    ignorant_loss,
-    longer_twin,
     mean_loss,
-    model_of,
-    model_twins,
     results_of,
-    start_losses,
     unfinished,
 )
+from ._reshaped import reshaped
 from ._surgery import normalized, with_relu, with_skips
 from ._trace import is_layer
-from ._twin import Build, Grown, OnEpoch, Stacking, Twin, grow, sample_of
+from ._twin import Build, Grown, OnEpoch, Stacking, Twin
 
 
 @final
@@ -104,22 +100,11 @@ def signal_path(
     Checked against: deep sigmoid networks, weights drawn too large or too small, dead units;
         trainings cut short, and at a hundredth of their rate; healthy networks.
     """
-    sample = sample_of("signal_path", build, seed)
-    changes = {
-        "normalized": lambda m: normalized(m, sample),
-        "with skips": lambda m: with_skips(m, sample),
-        "with ReLU": lambda m: with_relu(m, sample),
-    }
-    model = model_of("signal_path", build, seed)
-    some, not_tried = model_twins("signal_path", model, changes, seed)
-    longer, why_not = longer_twin(build, seed)
-    ignorant = ignorant_loss(build, seed)
-    start = start_losses(build, seeds=seeds, seed=seed) if seeds > 0 else ()
-    twins = [Twin(), *some, *longer]
-    grown = grow("signal_path", build, twins, seeds=seeds, seed=seed, watch=watch, stack=stack)
-    shaped = [twin for twin in twins if twin.name != LONGER]
+    ways = {"normalized": normalized, "with skips": with_skips, "with ReLU": with_relu}
+    some = reshaped("signal_path", build, ways, seeds=seeds, seed=seed, watch=watch, stack=stack)
+    shaped = [twin for twin in some.twins if twin.name != LONGER]
     ratios = {twin.name: _gradient_ratio(build, twin, seeds, seed) for twin in shaped}
-    return _concluded(grown, {**not_tried, **why_not}, ratios, ignorant, start, margin)
+    return _concluded(some.grown, some.not_tried, ratios, some.ignorant, some.start, margin)
 
 
 def _gradient_ratio(build: Build, twin: Twin, seeds: int, seed: int) -> tuple[float, str]:
