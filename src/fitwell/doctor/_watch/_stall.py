@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any, Final, Literal, final
 
-from ...core.intervals import t_quantile
+from ...core.intervals import slope_interval
 from .._measure import mean_interval
 from .._result import Interval, ProbeResult
 
@@ -156,14 +156,9 @@ def _change(points: Sequence[Point]) -> tuple[float, Interval]:
     """Give the change from the first to the last point by a straight line, and its interval."""
     if len(points) < _FEWEST:
         return 0.0, (-math.inf, math.inf)
-    x, y = fmean(s for s, _ in points), fmean(v for _, v in points)
-    spread = math.fsum((s - x) ** 2 for s, _ in points)
-    slope = math.fsum((s - x) * (v - y) for s, v in points) / spread
-    rest = math.fsum((v - y - slope * (s - x)) ** 2 for s, v in points)
-    freedom = len(points) - 2
-    half = t_quantile(0.975, freedom) * math.sqrt(rest / freedom / spread)
+    slope, (low, high) = slope_interval([step for step, _ in points], [v for _, v in points])
     length = points[-1][0] - points[0][0]
-    return slope * length, ((slope - half) * length, (slope + half) * length)
+    return slope * length, (low * length, high * length)
 
 
 def _kind(fall: Interval, margin: float, cosine: Interval, *, small: bool, shrinks: bool) -> Kind:
