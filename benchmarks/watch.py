@@ -1,10 +1,11 @@
 """What watching costs: whole training loops with `fitwell.watch`, without, and with histograms.
 
-The same loop over an MLP, a CNN and a small transformer on a CPU, paired and interleaved. One rival
-is made here: it keeps histograms of gradients and weights every 100 steps by a hook on each
-parameter. It is no library's. The other is Cockpit in its economy configuration every 256 steps,
-where it is installed and can take the model: it needs gradients of single examples, which BackPACK
-has for few layers. Cockpit 1.0.2 asks pkg_resources for its version, which new releases of
+The same loop over an MLP, a CNN and a small transformer on a CPU, side by side: all loops of a
+round go on in turn by a sixtieth of their steps, so that each sees the machine at the same speeds.
+One rival is made here: it keeps histograms of gradients and weights every 100 steps by a hook on
+each parameter. It is no library's. The other is Cockpit in its economy configuration every 256
+steps, where it is installed and can take the model: it needs gradients of single examples, which
+BackPACK has for few layers. Cockpit 1.0.2 asks pkg_resources for its version, which new releases of
 setuptools no longer have; a stand-in is given then. Memory is the peak of all tensors alive in a
 shorter loop, in which looks are close together.
 
@@ -25,6 +26,7 @@ import harness
 
 STEPS = {"mlp": 6000, "cnn": 1500, "transformer": 800}
 BATCHES = 16
+TURNS = 60  # in which the loops of a round go on in turn, as the speed of a machine changes
 RIVAL_EVERY = 100
 WITHOUT = "without"
 HISTOGRAMS = "histograms"
@@ -162,34 +164,57 @@ def cockpit_works(name: str) -> bool:
     return True
 
 
-def train(name: str, steps: int, made: Callable[[Any, Any], Any] | None) -> tuple[float, Any]:
-    """Give the seconds of a loop, and what watched it."""
-    import torch
-    from torch.nn.functional import cross_entropy
+class Loop:
+    """A training that goes on by some steps at a time, and the seconds that it took."""
 
-    model, pairs = problem(name)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-    for text in ("Full backward hook is firing", "Extension saving to grad_batch"):  # of BackPACK
-        warnings.filterwarnings("ignore", message=text)
-    now = harness.clock(1)
-    started = now()
-    watch = None if made is None else made(model, optimizer)
-    backward = getattr(watch, "backward", None)
-    for number in range(steps):
-        x, y = pairs[number % BATCHES]
-        optimizer.zero_grad()
-        outputs = model(x)
-        if backward is None:
-            loss = cross_entropy(outputs, y)
-            loss.backward()
-        else:
-            loss = backward(outputs, y)
-        optimizer.step()
-        if watch is not None:
-            watch.step(loss, (x, y))
-    if watch is not None:
-        watch.close()
-    return now() - started, watch
+    def __init__(self, name: str, made: Callable[[Any, Any], Any] | None) -> None:
+        import torch
+
+        self.model, self.pairs = problem(name)
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-3)
+        for text in ("Full backward hook is firing", "Extension saving to grad_batch"):  # BackPACK
+            warnings.filterwarnings("ignore", message=text)
+        self._now = harness.clock(1)
+        started = self._now()
+        self.watch = None if made is None else made(self.model, self.optimizer)
+        self.seconds = self._now() - started
+        self._number = 0
+
+    def advance(self, steps: int) -> None:
+        """Take some steps."""
+        from torch.nn.functional import cross_entropy
+
+        watch, optimizer = self.watch, self.optimizer
+        backward = getattr(watch, "backward", None)
+        if hasattr(watch, "on_epoch"):
+            watch.on_epoch(None)  # what others took meanwhile was no training
+        started = self._now()
+        for number in range(self._number, self._number + steps):
+            x, y = self.pairs[number % BATCHES]
+            optimizer.zero_grad()
+            outputs = self.model(x)
+            if backward is None:
+                loss = cross_entropy(outputs, y)
+                loss.backward()
+            else:
+                loss = backward(outputs, y)
+            optimizer.step()
+            if watch is not None:
+                watch.step(loss, (x, y))
+        self.seconds += self._now() - started
+        self._number += steps
+
+    def close(self) -> None:
+        """End the watch."""
+        if self.watch is not None:
+            self.watch.close()
+
+
+def train(name: str, steps: int, made: Callable[[Any, Any], Any] | None) -> None:
+    """Train alone."""
+    loop = Loop(name, made)
+    loop.advance(steps)
+    loop.close()
 
 
 def makers(cockpit: bool, every: int | None = None) -> dict[str, Callable[[Any, Any], Any] | None]:
@@ -234,22 +259,25 @@ def main() -> None:
         steps = 60 if options.quick else STEPS[name]
         began = time.perf_counter()
         watches: list[Any] = []
-
-        def timed(made: Any, name: str = name, steps: int = steps, kept: Any = watches) -> float:
-            seconds, watch = train(name, steps, made)
-            if hasattr(watch, "record"):
-                kept.append(watch.record())
-            return seconds
-
         cockpit = cockpit_works(name)
         made_by = makers(cockpit)
         chosen = harness.chosen(list(made_by), options.only)
         for made in made_by.values():
             train(name, 20, made)  # warm up
-        comparison = harness.compare(
-            {one: (lambda made=made_by[one]: timed(made)) for one in chosen},
-            rounds,
-            progress=lambda text, name=name: print(name, text, end="\r", file=sys.stderr),
+        seconds: dict[str, list[float]] = {one: [] for one in chosen}
+        for number in range(rounds):
+            print(name, f"round {number + 1} of {rounds}", end="\r", file=sys.stderr)
+            loops = {one: Loop(name, made_by[one]) for one in chosen}
+            for turn in range(TURNS):
+                shift = turn % len(chosen)
+                for one in chosen[shift:] + chosen[:shift]:
+                    loops[one].advance(max(1, steps // TURNS))
+            for one, loop in loops.items():
+                loop.close()
+                seconds[one].append(loop.seconds)
+            watches.append(loops[harness.OURS].watch.record())
+        comparison = harness.Comparison(
+            {one: tuple(values) for one, values in seconds.items()}, harness.OURS
         )
         memory = peaks(name, 12, cockpit)
         costs = [record["cost"]["share"] for record in watches]
