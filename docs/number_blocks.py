@@ -185,6 +185,36 @@ def contests(name: str) -> Callable[[Path], str]:
     return block
 
 
+def watching(records: Path) -> str:
+    """Set loops beside the same with a watch, a line per model.
+
+    Args:
+        records: Folder of the record files.
+    """
+    found = newest(records, "watch")
+    others = ("without", "histograms", "cockpit economy")
+    lines = []
+    for record in found:
+        result = record["result"]
+        shares = sorted(result["own share"])
+        lines.append(
+            [
+                record["what"].removeprefix("watching "),
+                number(result["fitwell"]["median"]),
+                *(_with_range(result.get(who)) for who in others),
+                f"{100 * shares[len(shares) // 2]:.1f} %",
+            ]
+        )
+    return table(("", "fitwell, s", *others, "own account"), lines) if found else ""
+
+
+def _with_range(row: Mapping[str, Any] | None) -> str:
+    if row is None:
+        return number(None)
+    low, high = (number(row["interval"][end]) for end in ("low", "high"))
+    return f"{number(row['ratio'])} ({low} to {high})"
+
+
 def populations(records: Path) -> str:
     """Set the time of a population beside that of others, a line per case.
 
@@ -343,7 +373,7 @@ BLOCKS: Mapping[str, Callable[[Path], str]] = {
     "options": whole("options"),
     "optim": contests("optim"),
     "hessian": contests("hessian"),
-    "watch": contests("watch"),
+    "watch": watching,
     "population": populations,
     "augment": races("augment", "kornia"),
     "normalization": claims("normalization"),

@@ -180,8 +180,8 @@ def train(  # one parameter per option of the command line, on purpose in one pl
         csv: Write metrics.csv too, a row per epoch.
         wandb: Project of Weights & Biases that follows the run.
         mlflow: Experiment of MLflow that follows the run.
-        watch: Watch gradients, updates, activations and times, at about a hundredth of the time;
-            kept in watch.json, and shown in the report.
+        watch: Watch gradients, updates, activations and times, for some hundredths of the time at
+            most; kept in watch.json, and shown in the report. On a CPU the first NaN ends the run.
         copy_to: Folder on another disk where a copy of the run is kept up to date.
         copy_seconds: Time between looks for something new to copy.
         predict: Data to answer for once the run is finished, into predictions.csv.
