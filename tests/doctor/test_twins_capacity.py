@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,33 +12,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fitwell.core.errors import UsageError
-from fitwell.data import Batches, Examples, load_builtin
+from fitwell.data import Batches
 from fitwell.doctor import Build, Twin, capacity, state_digest
 from fitwell.doctor._twins._capacity import _judged
 from fitwell.doctor._twins._compare import Gain, capped, gain, ignorant_loss
 from fitwell.doctor._twins._surgery import with_skips
-from fitwell.losses import CrossEntropy
 from fitwell.nn import MLP, Linear
-from fitwell.optim import SGD, Adam
+from fitwell.optim import SGD
 from fitwell.train import Member, Supervised
 
-DIGITS: Examples = load_builtin("digits").train.select(range(200))
-
-
-def training(model: Callable[[], nn.Module], *, epochs: int = 20, lr: float = 0.005) -> Build:
-    def build(twin: Twin, seed: int) -> Member:
-        torch.manual_seed(seed)
-        made = twin.model(model())
-        return Member(
-            model=made,
-            objective=Supervised(CrossEntropy()),
-            optimizer=Adam(made.parameters(), lr=lr),
-            train=Batches(DIGITS, 20, shuffle=True, seed=seed),
-            epochs=twin.epochs(epochs),
-            seed=seed,
-        )
-
-    return build
+from .twin_problems import DIGITS
+from .twin_problems import on_digits as training
 
 
 def bent() -> tuple[Tensor, Tensor]:

@@ -5,36 +5,21 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
 
 from fitwell.core.errors import UsageError
-from fitwell.data import Batches, Examples, load_builtin
-from fitwell.doctor import Build, Twin, signal_path, state_digest
-from fitwell.losses import CrossEntropy
+from fitwell.data import Batches
+from fitwell.doctor import Twin, signal_path, state_digest
 from fitwell.nn import MLP, Linear
-from fitwell.optim import Adam
-from fitwell.train import Member, Supervised
+from fitwell.train import Member
 
-DIGITS: Examples = load_builtin("digits").train.select(range(200))
+from .twin_problems import DIGITS, on_digits
 
-
-def training(model: Callable[[], nn.Module], *, epochs: int = 12, lr: float = 0.005) -> Build:
-    def build(twin: Twin, seed: int) -> Member:
-        torch.manual_seed(seed)
-        made = twin.model(model())
-        return Member(
-            model=made,
-            objective=Supervised(CrossEntropy()),
-            optimizer=Adam(made.parameters(), lr=lr),
-            train=Batches(DIGITS, 20, shuffle=True, seed=seed),
-            epochs=twin.epochs(epochs),
-            seed=seed,
-        )
-
-    return build
+training = partial(on_digits, epochs=12)
 
 
 def begun(std: float, bias: float) -> Callable[[], nn.Module]:

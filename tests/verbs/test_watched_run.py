@@ -54,7 +54,7 @@ def test_a_watch_that_cannot_be_written_costs_a_line_and_no_run(
     def broken(watch: Watch) -> None:
         raise ValueError("no canvas")
 
-    monkeypatch.setattr(Watch, "figure", broken)
+    monkeypatch.setattr("fitwell.doctor._watch._log.draw", broken)
     run = quick("digits", run=tmp_path / "run", watch=True)
     assert run.status == "finished"
     assert weights(run) == weights(digits)

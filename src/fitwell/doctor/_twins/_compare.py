@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import fmean
@@ -200,22 +200,32 @@ def model_twins(
     return twins, not_tried
 
 
-def start_losses(build: Build, *, seeds: int, seed: int) -> tuple[float, ...]:
-    """Give the training loss of each seed before training, as `grow` measures it after.
+def not_begun(build: Build, *, seeds: int, seed: int) -> Iterator[tuple[Member, float]]:
+    """Give the training of each seed before it begins, and its loss as `grow` measures it after.
 
     Args:
         build: Gives the trainings.
         seeds: How many.
         seed: The first of them.
     """
-    found = []
     with sandbox():
         for number in range(seed, seed + seeds):
             member = build(Twin(), number)
             with autocast(member.precision, member.device):
                 batches = without_augmentation(member.train)
-                found.append(evaluate(member.objective, member.model, batches)["loss"])
-    return tuple(found)
+                found = evaluate(member.objective, member.model, batches)
+            yield member, found["loss"]
+
+
+def start_losses(build: Build, *, seeds: int, seed: int) -> tuple[float, ...]:
+    """Give the training loss of each seed before training.
+
+    Args:
+        build: Gives the trainings.
+        seeds: How many.
+        seed: The first of them.
+    """
+    return tuple(loss for _, loss in not_begun(build, seeds=seeds, seed=seed))
 
 
 def longer_twin(build: Build, seed: int) -> tuple[list[Twin], dict[str, str]]:

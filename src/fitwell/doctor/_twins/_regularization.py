@@ -120,7 +120,7 @@ def regularization(
     """
     off, more, not_tried = _twins(build, seed)
     ignorant = ignorant_loss(build, seed)
-    start = start_losses(build, seeds=seeds, seed=seed) if seeds > 0 else ()
+    start = start_losses(build, seeds=seeds, seed=seed)
     # The first one's objective measures all, and is to have no label smoothing.
     twins = [*([off] if off else []), Twin(), *([more] if more else [])]
     grown = grow("regularization", build, twins, seeds=seeds, seed=seed, watch=watch, stack=stack)

@@ -65,7 +65,7 @@ def reshaped(
     some, not_tried = model_twins(owner, model_of(owner, build, seed), surgeries, seed)
     longer, why_not = longer_twin(build, seed)
     ignorant = ignorant_loss(build, seed)
-    start = start_losses(build, seeds=seeds, seed=seed) if seeds > 0 else ()
+    start = start_losses(build, seeds=seeds, seed=seed)
     twins = (Twin(), *some, *longer)
     grown = grow(owner, build, twins, seeds=seeds, seed=seed, watch=watch, stack=stack)
     return Reshaped(

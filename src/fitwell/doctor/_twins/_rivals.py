@@ -9,11 +9,9 @@ from statistics import fmean
 from typing import Any, Final, final
 
 from ...core.errors import TrainingError
-from ...train import autocast, evaluate
 from .._result import Interval
-from .._sandbox import sandbox
-from ._compare import gain
-from ._twin import Build, Grown, Twin, built, without_augmentation
+from ._compare import gain, not_begun
+from ._twin import Build, Grown
 
 LARGEST: Final = 700.0
 """Logarithms of numbers are smaller."""
@@ -71,14 +69,10 @@ def starts(owner: str, build: Build, *, seeds: int, seed: int) -> Start:
         TrainingError: A loss is not finite before any step.
     """
     train, valid = [], []
-    with sandbox():
-        for number in range(seed, seed + seeds):
-            member = built(owner, build, Twin(), number)
-            with autocast(member.precision, member.device):
-                batches = without_augmentation(member.train)
-                train.append(evaluate(member.objective, member.model, batches)["loss"])
-                found = {} if member.valid is None else member.evaluate(member.valid)
-                valid.append(found.get("loss", math.inf))
+    for member, loss in not_begun(build, seeds=seeds, seed=seed):
+        train.append(loss)
+        found = {} if member.valid is None else member.evaluate(member.valid)
+        valid.append(found.get("loss", math.inf))
     if not all(map(math.isfinite, train)):
         raise TrainingError(
             f"{owner}: the loss is not finite before any step; got {train}. Look at the inputs:"

@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from ...core.files import atomic_path, finite, write_json
+from ._figure import draw
+from ._reading import summary_of
+from ._stall import stall_of
 from ._watch import Watch
 
 if TYPE_CHECKING:
@@ -72,12 +75,9 @@ class WatchLog:
             )
 
     def _write(self) -> None:
-        kept = {
-            "began_at": self._began_at,
-            "summary": self.watch.summary(),
-            "stuck": self.watch.stuck().to_dict(),
-            **self.watch.record(),
-        }
+        record = self.watch.record()
+        said = {"summary": summary_of(record), "stuck": stall_of(record).to_dict()}
+        kept = {"began_at": self._began_at, **said, **record}
         write_json(self.folder / "watch.json", finite(kept))
         with atomic_path(self.folder / "watch.png") as path:
-            self.watch.figure().savefig(path, dpi=110, format="png")
+            draw(record).savefig(path, dpi=110, format="png")

@@ -31,6 +31,12 @@ SMALL: Final = 1e-3
 SHRUNK: Final = math.log(0.5)
 """Logarithm of the growth of the gradient from which on it becomes small, and not by chance."""
 
+SHARE: Final = 0.5
+"""Of the steps, that are judged."""
+
+MARGIN: Final = 0.02
+"""A fall by less than this share of its scale is none."""
+
 _BLOCKS: Final = 16
 _FEWEST: Final = 5
 
@@ -89,7 +95,7 @@ class Stall(ProbeResult):
         other.spines["top"].set_visible(False)
 
 
-def stall_of(record: Mapping[str, Any], share: float, margin: float) -> Stall:
+def stall_of(record: Mapping[str, Any], share: float = SHARE, margin: float = MARGIN) -> Stall:
     """Judge the last part of a record.
 
     Args:

@@ -23,7 +23,7 @@ from ._optimizers import bare, rate_of, scaler_of
 from ._parameters import ownership
 from ._reading import record_of, summary_of
 from ._sampler import Sampler
-from ._stall import Stall, stall_of
+from ._stall import MARGIN, SHARE, Stall, stall_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -298,7 +298,7 @@ class Watch:
         """Give the headline of each number in the record."""
         return summary_of(self.record())
 
-    def stuck(self, *, share: float = 0.5, margin: float = 0.02) -> Stall:
+    def stuck(self, *, share: float = SHARE, margin: float = MARGIN) -> Stall:
         """Say whether the training is stuck, and whether that is at a critical point at all.
 
         When the loss does not fall any more. A flat loss is not a small gradient: it may jump from

@@ -24,10 +24,8 @@ GROUPS: Final[dict[Kind, str]] = {
     "sweep": "A sweep",
 }
 
-
 _CURVED: Final = 512
 """Examples for second derivatives, of which hundreds of products are taken."""
-
 
 _BATCHES: Final = 4
 """Batches that an estimate of their noise takes at least."""
@@ -41,7 +39,7 @@ _TAKES: Final[dict[Kind, frozenset[str]]] = {
 }
 """Arguments that probes of a kind use; those that some use besides stand beside them."""
 
-_COMPARED: Final = frozenset({"against"})
+_COMPARED: Final = _TAKES["data"] | {"against"}
 
 
 @final
@@ -62,11 +60,11 @@ class Probe:
     takes: frozenset[str]
 
 
-def _first(probe: Callable[..., Any], **more: Any) -> Callable[[Subject], Any]:
+def _first(probe: Callable[..., Any]) -> Callable[[Subject], Any]:
     """Ask a model with first weights about training batches."""
 
     def ask(subject: Subject) -> Any:
-        return probe(subject.first(), subject.loss, subject.batches("train"), **more)
+        return probe(subject.first(), subject.loss, subject.batches("train"))
 
     return ask
 
@@ -83,14 +81,9 @@ def _trained(
     return ask
 
 
-def _with_optimizer(probe: Callable[..., Any]) -> Callable[[Subject], Any]:
-    """Ask a model with first weights and its optimizer about training batches."""
-
-    def ask(subject: Subject) -> Any:
-        model = subject.first()
-        return probe(model, subject.loss, subject.optimizer(model), subject.batches("train"))
-
-    return ask
+def _sanity_step(subject: Subject) -> Any:
+    model, batches = subject.first(), subject.batches("train")
+    return doctor.sanity_step(model, subject.loss, subject.optimizer(model), batches)
 
 
 def _one_batch(subject: Subject) -> Any:
@@ -129,14 +122,14 @@ def _noise_scale(subject: Subject) -> Any:
     )
 
 
-def _of_train(probe: Callable[..., Any], **more: Any) -> Callable[[Subject], Any]:
+def _of_train(probe: Callable[..., Any]) -> Callable[[Subject], Any]:
     """Ask about the training part alone."""
-    return lambda subject: probe(subject.part("train"), **more)
+    return lambda subject: probe(subject.part("train"))
 
 
-def _of_both(probe: Callable[..., Any], **more: Any) -> Callable[[Subject], Any]:
+def _of_both(probe: Callable[..., Any]) -> Callable[[Subject], Any]:
     """Ask about the training part and what it is compared with."""
-    return lambda subject: probe(subject.part("train"), subject.other(), **more)
+    return lambda subject: probe(subject.part("train"), subject.other())
 
 
 def _duplicates(subject: Subject) -> Any:
@@ -195,92 +188,79 @@ def _selection(group: Group) -> Any:
     )
 
 
-def _table(*lines: tuple[Any, ...]) -> dict[str, Probe]:
-    """Make the table of lines with a name, a kind, a question, what asks it, and what it takes."""
-    return {
-        name: Probe(kind, asks, ask, *(takes or [_TAKES[kind]]))
-        for name, kind, asks, ask, *takes in lines
-    }
+def _probe(
+    kind: Kind, asks: str, ask: Callable[[Any], Any], takes: frozenset[str] | None = None
+) -> Probe:
+    return Probe(kind, asks, ask, _TAKES[kind] if takes is None else takes)
 
 
-PROBES: Final[dict[str, Probe]] = _table(
-    (
-        *("sanity_step", "model", "does one step move all parameters?"),
-        _with_optimizer(doctor.sanity_step),
+PROBES: Final[dict[str, Probe]] = {
+    "sanity_step": _probe("model", "does one step move all parameters?", _sanity_step),
+    "expected_initial_loss": _probe(
+        "model", "does the loss begin where it should?", _first(doctor.expected_initial_loss)
     ),
-    (
-        *("expected_initial_loss", "model", "does the loss begin where it should?"),
-        _first(doctor.expected_initial_loss),
+    "gradient_flow": _probe(
+        "model", "do gradients vanish or explode on their way?", _first(doctor.gradient_flow)
     ),
-    (
-        *("gradient_flow", "model", "do gradients vanish or explode on their way?"),
-        _first(doctor.gradient_flow),
-    ),
-    ("overfit_one_batch", "model", "can it learn 32 examples by heart?", _one_batch),
-    ("timing", "model", "does the training wait for its data?", _timing, _OPENED),
-    (
-        *("gradient_noise_scale", "model", "are batches larger than steps can use?"),
-        _noise_scale,
-    ),
-    ("simple_models", "model", "is it better than simple models?", _simple_models),
-    (
-        *("modes", "model", "is evaluation mode worse than training mode?"),
+    "overfit_one_batch": _probe("model", "can it learn 32 examples by heart?", _one_batch),
+    "timing": _probe("model", "does the training wait for its data?", _timing, _OPENED),
+    "gradient_noise_scale": _probe("model", "are batches larger than steps can use?", _noise_scale),
+    "simple_models": _probe("model", "is it better than simple models?", _simple_models),
+    "modes": _probe(
+        "model",
+        "is evaluation mode worse than training mode?",
         _trained(doctor.modes, "train", "valid"),
     ),
-    (
-        *("generalization_gap", "model", "is it worse on held-out examples?"),
+    "generalization_gap": _probe(
+        "model",
+        "is it worse on held-out examples?",
         _trained(doctor.generalization_gap, "train", "valid"),
     ),
-    ("generalization_bound", "model", "what can theory promise?", _bound, _OPENED - {"seed"}),
-    (
-        *("input_ablation", "model", "do outputs depend on the inputs?"),
-        _trained(doctor.input_ablation, "valid"),
+    "generalization_bound": _probe("model", "what can theory promise?", _bound, _OPENED - {"seed"}),
+    "input_ablation": _probe(
+        "model", "do outputs depend on the inputs?", _trained(doctor.input_ablation, "valid")
     ),
-    (
-        *("critical_point", "model", "minimum, saddle, plateau, or still moving?"),
+    "critical_point": _probe(
+        "model",
+        "minimum, saddle, plateau, or still moving?",
         _trained(doctor.critical_point, "train", most=_CURVED),
     ),
-    (
-        *("sharpness", "model", "does the loss rise steeply around the weights?"),
+    "sharpness": _probe(
+        "model",
+        "does the loss rise steeply around the weights?",
         _trained(doctor.sharpness, "train", most=_CURVED),
     ),
-    (
-        *("adversarial_validation", "data", "can the parts be told apart?"),
-        *(_of_both(doctor.adversarial_validation), _TAKES["data"] | _COMPARED),
+    "adversarial_validation": _probe(
+        "data", "can the parts be told apart?", _of_both(doctor.adversarial_validation), _COMPARED
     ),
-    (
-        *("two_sample", "data", "are the parts drawn alike?"),
-        *(_of_both(doctor.two_sample), _TAKES["data"] | _COMPARED),
+    "two_sample": _probe(
+        "data", "are the parts drawn alike?", _of_both(doctor.two_sample), _COMPARED
     ),
-    (
-        *("duplicates", "data", "are held-out rows in the training part?"),
-        *(_duplicates, _TAKES["data"] | _COMPARED),
+    "duplicates": _probe("data", "are held-out rows in the training part?", _duplicates, _COMPARED),
+    "label_noise": _probe("data", "how many labels are wrong?", _of_train(doctor.label_noise)),
+    "label_permutation": _probe(
+        "data", "do labels belong to their rows?", _of_train(doctor.label_permutation)
     ),
-    ("label_noise", "data", "how many labels are wrong?", _of_train(doctor.label_noise)),
-    (
-        *("label_permutation", "data", "do labels belong to their rows?"),
-        _of_train(doctor.label_permutation),
+    "label_order": _probe("data", "are rows sorted by class?", _of_train(doctor.label_order)),
+    "capacity": _probe(
+        "twins", "is it too small, or too deep to be trained?", _twins(doctor.capacity, 3)
     ),
-    ("label_order", "data", "are rows sorted by class?", _of_train(doctor.label_order)),
-    (
-        *("capacity", "twins", "is it too small, or too deep to be trained?"),
-        _twins(doctor.capacity, 3),
+    "signal_path": _probe(
+        "twins", "does normalization or a way around layers help?", _twins(doctor.signal_path, 3)
     ),
-    (
-        *("signal_path", "twins", "does normalization or a way around layers help?"),
-        _twins(doctor.signal_path, 3),
+    "learning_rate": _probe(
+        "twins", "is the rate too high or too low?", _twins(doctor.learning_rate, 3)
     ),
-    (
-        *("learning_rate", "twins", "is the rate too high or too low?"),
-        _twins(doctor.learning_rate, 3),
+    "batch_size": _probe(
+        "twins", "are batches too large or too small?", _twins(doctor.batch_size, 3)
     ),
-    ("batch_size", "twins", "are batches too large or too small?", _twins(doctor.batch_size, 3)),
-    (
-        *("regularization", "twins", "is there too much regularization, or too little?"),
+    "regularization": _probe(
+        "twins",
+        "is there too much regularization, or too little?",
         _twins(doctor.regularization, 3),
     ),
-    ("learning_curve", "twins", "would more data help?", _twins(doctor.learning_curve, 3)),
-    ("seed_spread", "twins", "how much does the seed change?", _seed_spread),
-    ("selection", "sweep", "what is the best of many worth?", _selection),
-)
+    "learning_curve": _probe("twins", "would more data help?", _twins(doctor.learning_curve, 3)),
+    "seed_spread": _probe("twins", "how much does the seed change?", _seed_spread),
+    "selection": _probe("sweep", "what is the best of many worth?", _selection),
+}
 """By name, which is that of the function in `fitwell.doctor`; in the order to ask them in."""

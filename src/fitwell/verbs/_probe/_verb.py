@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -221,31 +222,29 @@ def probe(
 def _of_group(names: list[str], group: Group | None, run: Any, folder: Path | None) -> ProbeReport:
     """Ask what is asked of a sweep."""
     place = getattr(run, "folder", run)
-    for name in names:
-        if group is None or PROBES[name].kind != "sweep":
-            raise UsageError(
-                f"probe: `run` must be {'a run' if group else 'a sweep'} for {name}; got {place}."
-                f" {'Name one of its members.' if group else 'Make one with fitwell sweep.'}"
-            )
     if group is None:
-        raise UsageError("probe: `run` must be a sweep; got none.")
+        (name, *_) = (name for name in names if PROBES[name].kind == "sweep")
+        raise UsageError(
+            f"probe: `run` must be a sweep for {name}; got {place}. Make one with fitwell sweep."
+        )
+    for name in names:
+        if PROBES[name].kind != "sweep":
+            raise UsageError(
+                f"probe: `run` must be a run for {name}; got {place}. Name one of its members."
+            )
     folder = folder or group.folder / "probes"
     found = tuple(_ask(name, group, folder, alone=True) for name in names)
     return ProbeReport(run=group.folder, findings=found)
 
 
-_USUAL: Final = {"rows": 2_000, "seed": 0}
-"""Values of arguments that are always there; of the others None says that they were not given."""
-
-
 def _refuse_idle(names: list[str], given: Mapping[str, Any]) -> None:
     """Refuse an argument that none of the probes uses, rather than drop it in silence."""
-    known = sorted({one for probe in PROBES.values() for one in probe.takes})
-    for one in known:
-        value, usual = given[one], _USUAL.get(one)
-        if value is usual or (usual is not None and value == usual):
+    usual = inspect.signature(probe).parameters
+    for one in sorted({one for each in PROBES.values() for one in each.takes}):
+        value, default = given[one], usual[one].default
+        if value is default or (default is not None and value == default):
             continue
-        users = [name for name, probe in PROBES.items() if one in probe.takes]
+        users = [name for name, each in PROBES.items() if one in each.takes]
         if not set(users) & set(names):
             got = repr(value) if isinstance(value, (str, int)) else f"a {type(value).__name__}"
             raise UsageError(
