@@ -18,16 +18,15 @@ from ..core.files import finite, write_json
 from ..core.groups import remedy
 from ..core.records import versions
 from ..core.text import aligned
-from ..data import Batches, Splits, augmentation
+from ..data import Batches, augmentation
 from ..optim import SGD
 from ..report import Comparison, compare_runs
 from ..tasks import TASKS, ModelChoice
 from ..train import Run, Trainer, average_weights, freeze, load_into, update_batch_norm
-from ._checks import check_same_data
 from ._measure import measure
-from ._open_run import open_run, splits_again
+from ._open_run import open_run
 from ._session import pick_device
-from ._several._pool import as_trained
+from ._several._pool import own_splits
 
 _CHANCE = 0.05
 _PARTS = ("valid", "test")
@@ -128,7 +127,7 @@ def average(
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise RunError(f"average: `output` must be new or empty; got {target}. Choose another.")
     weights = average_weights([member.load_model() for member in members])
-    splits = _splits(first, data)
+    splits = own_splits(first, data, owner="average")
     task = TASKS[first.manifest["task"]]
     settings = first.settings
     choice = first.own_model if settings.model.own else settings.model.spec
@@ -225,12 +224,6 @@ def _rows(run: Run) -> dict[str, list[int]]:
         raise RunError(
             f"{run.folder}: split.npz cannot be read ({err}). Restore it from a copy."
         ) from err
-
-
-def _splits(run: Run, data: Any) -> Splits:
-    splits = as_trained(run, splits_again(run, data, owner="average"))
-    check_same_data(run, splits)
-    return splits
 
 
 def _manifest(members: Sequence[Run], target: Path) -> dict[str, Any]:

@@ -14,12 +14,11 @@ from ..data import Batches, Examples
 from ..tasks import ModelChoice
 from ..train import Combine, Run, autocast
 from ..train import evaluate as measure
-from ._checks import check_same_data
-from ._open_run import open_run, splits_again
+from ._open_run import open_run
 from ._session import pick_device
 from ._several._group import Group, as_group, refuse_views
 from ._several._outputs import Together
-from ._several._pool import as_trained
+from ._several._pool import own_splits
 from ._views import ViewGain, Views
 
 
@@ -190,9 +189,7 @@ def _is_same(one: Path, other: Path) -> bool:
 def _parts(run: Run, data: Any) -> dict[str, Examples]:
     chosen = run.settings.loss
     if data is None or (chosen.source == "memory" and not isinstance(data, (str, Path, Examples))):
-        splits = as_trained(run, splits_again(run, data, owner="evaluate"))
-        check_same_data(run, splits)
-        return splits.parts()
+        return own_splits(run, data, owner="evaluate").parts()
     examples = run.read(data)
     if examples.targets is None:
         raise UsageError(

@@ -18,11 +18,10 @@ from ...data import Batches, Examples, Splits
 from ...doctor import Twin
 from ...tasks import TASKS, ModelChoice, make_optimizer
 from ...train import Member, OptimizationSettings, Population, Run
-from .._checks import check_same_data
-from .._open_run import open_run, splits_again
+from .._open_run import open_run
 from .._prepare import as_member
 from .._session import Session, pick_device
-from .._several._pool import as_trained
+from .._several._pool import own_splits
 from ._again import (
     changed_settings,
     check_again,
@@ -104,8 +103,7 @@ class Subject:
         opened = open_run(run, model=model)
         if opened.settings.model.own and opened.own_model is None:
             opened.model()  # raises with the remedy
-        splits = as_trained(opened, splits_again(opened, data, owner=owner))
-        check_same_data(opened, splits)
+        splits = own_splits(opened, data, owner=owner)
         chosen = opened.settings.optimization
         session = Session(
             run=opened,

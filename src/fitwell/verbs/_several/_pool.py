@@ -24,6 +24,8 @@ from ...data import (
 )
 from ...tasks import Source
 from ...train import Run
+from .._checks import check_same_data
+from .._open_run import splits_again
 
 Rows = npt.NDArray[np.int64]
 FoldMode = Literal["random", "stratified", "grouped", "by_time"]
@@ -262,6 +264,24 @@ def _keys(data: Source, mode: FoldMode) -> npt.NDArray[np.generic]:
     else:
         keys = np.asarray(split_by)
     return keys[np.array([*rows[0], *rows[1]], dtype=np.int64)]
+
+
+def own_splits(run: Run, data: Any = None, *, owner: str) -> Splits:
+    """Read the data of a run again, cut as it was trained on, and make sure that it is the same.
+
+    Args:
+        run: The run.
+        data: The data, if it was in memory or is somewhere else now.
+        owner: The verb, for messages.
+
+    Raises:
+        UsageError: The data was in memory and is not given.
+        DataError: The data is bad.
+        RunError: The data has changed, or the rows of a fold cannot be read.
+    """
+    splits = as_trained(run, splits_again(run, data, owner=owner))
+    check_same_data(run, splits)
+    return splits
 
 
 def as_trained(run: Run, splits: Splits) -> Splits:
