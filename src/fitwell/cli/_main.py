@@ -20,14 +20,19 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from ..core.errors import DataError, FitwellError, UnknownName, UsageError
 from ..core.files import finite
-from ..core.processes import tells_results
+from ..core.processes import leave, tells_results
 from ._verbs import EXAMPLES, TABLE, Verb
 
 DONE, FAILED, MISUSE, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
+
+
+def run() -> NoReturn:
+    """Run the command line of this process and end the process."""
+    leave(main())
 
 
 def main(argv: Sequence[str] | None = None) -> int:
