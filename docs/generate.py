@@ -28,6 +28,7 @@ from fitwell.core.references import bibtex
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from lint_pages import lint_pages
 from number_blocks import filled
 from numbers_from_records import BENCHMARKS, benchmark_page, cell, recipes_page
 
@@ -52,6 +53,7 @@ def pages(records: Path = RECORDS) -> dict[str, str]:
     found["recipes.md"] = recipes_page(records)
     found["benchmarks.md"] = benchmark_page(records)
     found["zh-CN.md"] = chinese_page()
+    found |= lint_pages()
     return {name: NOTE + text for name, text in found.items()}
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .verbs._compare import compare as compare
     from .verbs._evaluate import evaluate as evaluate
     from .verbs._export import export as export
+    from .verbs._lint import lint as lint
     from .verbs._open_run import open_run as open_run
     from .verbs._predict import predict as predict
     from .verbs._probe import probe as probe
@@ -67,6 +68,7 @@ _VERBS = {
     "ensemble": "fitwell.verbs._several",
     "evaluate": "fitwell.verbs._evaluate",
     "export": "fitwell.verbs._export",
+    "lint": "fitwell.verbs._lint",
     "open_run": "fitwell.verbs._open_run",
     "predict": "fitwell.verbs._predict",
     "probe": "fitwell.verbs._probe",
@@ -96,6 +98,7 @@ __all__ = [
     "evaluate",
     "explain_errors",
     "export",
+    "lint",
     "open_run",
     "predict",
     "probe",

@@ -7,7 +7,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-LANGUAGES = {"python", "bash", "console", "text", "bibtex"}
+LANGUAGES = {"python", "bash", "console", "text", "bibtex", "toml", "yaml"}
 """The first two run in the tests; the others do not."""
 
 COMMENTS = {"fails", "needs: FITWELL_DATA"}

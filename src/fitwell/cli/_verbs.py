@@ -58,6 +58,10 @@ TABLE: tuple[Verb, ...] = (
         ("surface", "_surface:surface", "draw the loss around a run, on its way, or between runs"),
     ),
     *_verbs(
+        "Check a program",
+        ("lint", "_lint:lint", "name the bugs in training programs without running them"),
+    ),
+    *_verbs(
         "Data",
         ("data list", "_data:list_data", "list the built-in data sets"),
         ("data show", "_data:show_data", "show counts, shapes, classes and licence of a data set"),

@@ -1,0 +1,1 @@
+"""What rules know of a program: its names, values, flow, loops and roles. Nothing is run."""

@@ -1,0 +1,1 @@
+"""Data: loaders, augmentation, splits, leaks."""

@@ -1,0 +1,1 @@
+"""Evaluation: eval mode, averages, metrics."""

@@ -1,0 +1,1 @@
+"""Gradients: what cuts them, who gets them."""

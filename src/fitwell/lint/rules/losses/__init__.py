@@ -1,0 +1,1 @@
+"""Losses and activations: what goes into a loss."""

@@ -1,0 +1,138 @@
+"""A layer or a result followed by a comma, which makes it a tuple."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from ..._model._file import File
+from ..._model._tree import key
+from ..._rule import Edit, Found, Rule, span
+
+_MADE = ("module", "loss", "optimizer", "scheduler", "loader", "dataset", "scaler")
+_TAKES_TUPLES = frozenset(
+    {
+        "len", "list", "tuple", "set", "enumerate", "zip", "sorted", "iter", "reversed", "map", "sum",
+        "ModuleList", "ConcatDataset", "ChainDataset", "StackDataset", "Compose", "ChainedScheduler",
+    }
+)  # fmt: skip
+_NO_ARITHMETIC = (ast.Sub, ast.Div, ast.MatMult, ast.Pow)
+
+
+def check(file: File) -> Iterator[Found]:
+    """Look for ``name = made(...),`` where what is made has no use in a tuple.
+
+    Args:
+        file: The file.
+    """
+    for node in file.tree.each(ast.Assign, ast.AnnAssign):
+        value = node.value
+        if not (isinstance(value, ast.Tuple) and len(value.elts) == 1):
+            continue
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        if not all(key(target) for target in targets) or not file.text_of(value).endswith(","):
+            continue  # taken apart, or written as a tuple
+        name = ast.unparse(targets[0])
+        found = _holds(file, node, value.elts[0])
+        if found:
+            _, (line, column) = span(file, value)
+            yield Found(
+                value,
+                f"`{name}` is a tuple that holds {found}: the line ends with a comma.",
+                "Delete the comma.",
+                edits=(Edit((line, column - 1), (line, column), ""),),
+            )
+
+
+def _holds(file: File, node: ast.Assign | ast.AnnAssign, element: ast.expr) -> str:
+    """Say what is in the tuple, if it is certainly not meant to be one."""
+    made = file.made(element, *_MADE)
+    if made is not None:
+        used = any(_as_tuple(file, use) for use in _uses(file, node))
+        return "" if used else f"{made.short}, not the {made.kind}"
+    if isinstance(element, ast.Call) and any(_as_tensor(file, use) for use in _uses(file, node)):
+        text = ast.unparse(element)
+        return f"the result of `{text if len(text) < 50 else ast.unparse(element.func) + '(...)'}`"
+    return ""
+
+
+def _uses(file: File, node: ast.Assign | ast.AnnAssign) -> Iterator[ast.expr]:
+    """Give where the name that is assigned is used, if nothing else can be meant there."""
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    names = {key(target) for target in targets}
+    for use in file.tree.each(ast.Name, ast.Attribute):
+        if key(use) in names and isinstance(use.ctx, ast.Load):
+            found = file.values.bindings.reaching(use).bindings
+            if [one.statement for one in found] == [node]:
+                yield use
+
+
+def _as_tuple(file: File, use: ast.expr) -> bool:
+    parent = file.tree.parent(use)
+    if isinstance(parent, (ast.Starred, ast.For, ast.comprehension, ast.AugAssign)):
+        return True
+    if isinstance(parent, ast.Subscript):
+        return parent.value is use
+    if isinstance(parent, ast.BinOp):
+        return isinstance(parent.op, (ast.Add, ast.Mult))
+    if isinstance(parent, ast.Assign):
+        return isinstance(parent.targets[0], (ast.Tuple, ast.List))
+    if isinstance(parent, ast.Call) and use is not parent.func:
+        return file.dotted(parent.func).rpartition(".")[2] in _TAKES_TUPLES
+    return False
+
+
+def _as_tensor(file: File, use: ast.expr) -> bool:
+    parent = file.tree.parent(use)
+    if isinstance(parent, ast.Attribute):
+        called = file.tree.parent(parent)
+        return isinstance(called, ast.Call) and parent.attr not in ("count", "index")
+    if isinstance(parent, ast.BinOp):
+        return isinstance(parent.op, _NO_ARITHMETIC)
+    if not (isinstance(parent, ast.Call) and parent.args and parent.args[0] is use):
+        return False
+    if file.dotted(parent.func).startswith("torch.nn.functional."):
+        return True
+    values = file.values.of(parent.func)
+    return bool(values) and all(
+        value.kind in ("module", "loss") and value.definition is None for value in values
+    )
+
+
+RULE = Rule(
+    name="trailing-comma",
+    severity="error",
+    title="A comma at the end of the line makes a tuple of a layer",
+    why=(
+        "`self.linear = nn.Linear(8, 4),` assigns a tuple. The layer is not registered: its weights are"
+        " missing from `parameters()`, so nothing trains them, and calling it raises \"'tuple' object is"
+        ' not callable", perhaps hours later. `loss = criterion(out, y),` is the same with a result.'
+    ),
+    fix="Delete the comma.",
+    bad="""\
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.hidden = nn.Linear(8, 16),
+        self.out = nn.Linear(16, 4)
+
+    def forward(self, x):
+        return self.out(self.hidden(x).relu())
+""",
+    good="""\
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.hidden = nn.Linear(8, 16)
+        self.out = nn.Linear(16, 4)
+
+    def forward(self, x):
+        return self.out(self.hidden(x).relu())
+""",
+    source="A listing of the course's PyTorch tutorial (Hung-yi Lee 2021 to 2023) has it.",
+    check=check,
+)

@@ -1,0 +1,1 @@
+"""Training steps: zero_grad, backward, step, schedules, clipping, accumulation."""

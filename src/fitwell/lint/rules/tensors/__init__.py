@@ -1,0 +1,1 @@
+"""Tensors: shapes, dtypes, devices."""
