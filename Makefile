@@ -57,6 +57,7 @@ bench: $(VENV)/develop  ## speed against peers, into records/ (needs a quiet mac
 	$(BIN)/python benchmarks/progress.py
 	$(BIN)/python benchmarks/stream.py
 	$(BIN)/python benchmarks/estimator.py
+	$(BIN)/python benchmarks/lint.py --rounds 5
 	$(BIN)/python benchmarks/plan.py --probe-seconds 120
 
 clean:  ## delete what the commands above made

@@ -35,7 +35,7 @@ def bases(file: File, node: ast.ClassDef, depth: int = 0) -> set[str]:
     """
     found: set[str] = set()
     for base in node.bases:
-        name = file.names.dotted(base)
+        name = file.names.dotted(_plain(base))
         found.add(name)
         definition = file.find(name) if depth < _DEPTH else None
         if definition is not None and isinstance(definition.node, ast.ClassDef):
@@ -56,9 +56,14 @@ def methods(
     """
     found: dict[str, tuple[File, ast.FunctionDef]] = {}
     for base in reversed(node.bases):
-        definition = file.find(file.names.dotted(base)) if depth < _DEPTH else None
+        definition = file.find(file.names.dotted(_plain(base))) if depth < _DEPTH else None
         if definition is not None and isinstance(definition.node, ast.ClassDef):
             if definition.node is not node:
                 found |= methods(definition.file, definition.node, depth + 1)
     found |= {one.name: (file, one) for one in node.body if isinstance(one, ast.FunctionDef)}
     return found
+
+
+def _plain(base: ast.expr) -> ast.expr:
+    """Give ``Dataset`` for ``Dataset[int]``."""
+    return base.value if isinstance(base, ast.Subscript) else base

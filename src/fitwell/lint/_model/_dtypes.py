@@ -51,14 +51,17 @@ SAME: Final = frozenset(
         "random_", "detach_", "pin_memory", "repeat_interleave", "cumsum", "triu", "tril", "round",
         "masked_fill_", "scatter", "scatter_", "leaky_relu", "unfold", "take_along_axis",
         "nan_to_num", "atleast_2d", "take_along_dim", "stack", "cat", "hstack", "vstack",
-        "concatenate", "concat", "column_stack", "expand_dims", "moveaxis", "zeros_like", "ones_like",
-        "rand_like", "randn_like", "empty_like", "full_like", "maximum", "minimum", "flipud", "where",
+        "concatenate", "concat", "column_stack", "expand_dims", "moveaxis", "zeros_like",
+        "ones_like",
+        "rand_like", "randn_like", "empty_like", "full_like", "maximum", "minimum", "flipud",
+        "where",
     }
 )  # fmt: skip
 """Methods and functions that keep the dtype of what they are given."""
 FLOATING: Final = frozenset(
     {
-        "exp", "log", "sqrt", "sigmoid", "tanh", "softmax", "log_softmax", "mean", "std", "var", "norm",
+        "exp", "log", "sqrt", "sigmoid", "tanh", "softmax", "log_softmax", "mean", "std", "var",
+        "norm",
         "sin", "cos", "log1p", "log2", "log10", "gelu", "silu", "softplus", "logsigmoid", "dropout",
         "elu", "normalize", "expm1", "rsqrt", "erf", "logsumexp",
     }
@@ -82,7 +85,8 @@ PRODUCTS: Final = frozenset(
 INDICES: Final = frozenset({"argmax", "argmin", "argsort", "long", "multinomial"})
 TRUTHS: Final = frozenset(
     {
-        "eq", "ne", "gt", "lt", "ge", "le", "isnan", "isinf", "isfinite", "logical_and", "logical_or",
+        "eq", "ne", "gt", "lt", "ge", "le", "isnan", "isinf", "isfinite", "logical_and",
+        "logical_or",
         "logical_not", "isclose",
     }
 )  # fmt: skip

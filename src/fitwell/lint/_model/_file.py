@@ -22,12 +22,16 @@ from ._values import Value, Values
 
 _LIBRARIES: Final = (
     "torch",
+    "torchvision",
     "lightning",
     "pytorch_lightning",
     "accelerate",
     "transformers",
     "sklearn",
 )
+
+_WORDS: Final = (".backward(", "zero_grad", "no_grad", ".eval()", "state_dict", "loader")
+"""In a file that imports none of them, such as one with a loop alone."""
 
 
 @final
@@ -320,8 +324,8 @@ class File:
 
     @property
     def concerns(self) -> bool:
-        """Whether the file has to do with training at all."""
-        return any(self.names.knows(name) for name in _LIBRARIES)
+        """Whether the file has to do with training at all: by its imports, or by its words."""
+        return any(map(self.names.knows, _LIBRARIES)) or any(map(self.text.__contains__, _WORDS))
 
 
 def _defined(scope: ast.AST) -> dict[str, ast.AST]:

@@ -25,6 +25,7 @@ FUNCTIONS: Final = {
     **dict.fromkeys(
         ("max", "round", "topk", "elu", "softmin", "gumbel_softmax", "sqrt", "abs"), ""
     ),
+    **dict.fromkeys(("floor", "ceil", "sign"), ""),
     "expit": "sigmoid",
 }
 """Functions and methods that rules ask for, and how they call them."""
@@ -83,6 +84,7 @@ class Flow:
     def __init__(self, file: File) -> None:
         self._file = file
         self._open: set[ast.AST] = set()
+        self._known: dict[ast.AST, frozenset[Operation] | None] = {}
 
     def last(self, node: ast.AST | None) -> tuple[Operation, ...]:
         """Give the operations that may have been the last ones; nothing if one is not known.
@@ -106,15 +108,21 @@ class Flow:
         return found[0] if found and all(one.kind in kinds for one in found) else None
 
     def _last(self, node: ast.AST | None, depth: int) -> frozenset[Operation] | None:
-        if node is None or depth > _DEPTH:
+        if node is None:
             return None
-        if node in self._open:
-            return frozenset()
+        if node in self._known:
+            return self._known[node]
+        project = self._file.project
+        if node in self._open or depth > _DEPTH:
+            project.cycles += 1
+            return frozenset() if node in self._open else None
+        before = project.cycles
         self._open.add(node)
-        try:
-            return self._look(node, depth + 1)
-        finally:
-            self._open.discard(node)
+        found = self._look(node, depth + 1)
+        self._open.discard(node)
+        if project.cycles == before or not depth:
+            self._known[node] = found
+        return found
 
     def _look(self, node: ast.AST, depth: int) -> frozenset[Operation] | None:
         if isinstance(node, ast.Call):

@@ -61,7 +61,7 @@ def mode_of(file: File, node: ast.expr) -> Mode | None:
 
 
 def switched(file: File, node: ast.AST) -> tuple[Mode, ast.AST] | None:
-    """Give what the innermost context or decorator around a node does to gradients, and which it is.
+    """Give what the innermost context or decorator does to gradients, and which it is.
 
     Args:
         file: The file.

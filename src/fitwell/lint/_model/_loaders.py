@@ -137,6 +137,11 @@ class Loader:
     @property
     def loops(self) -> list[Loop]:
         """The loops that go over it, as far as they are known."""
+        return [loop for _, loop in self.placed_loops]
+
+    @property
+    def placed_loops(self) -> list[tuple[File, Loop]]:
+        """The loops that go over it, each with its file."""
         return _loops(self.file.project).get(self.call, [])
 
     @property
@@ -164,7 +169,10 @@ class Loader:
             name: Such as ``shuffle``.
         """
         found = self.given(name)
-        return self.call if found is None or found.file is not self.file else found.node
+        if found is None or found.file is not self.file:
+            return self.call
+        apart = self.site is not None and not self.file.tree.holds(self.call, found.node)
+        return self.call if apart else found.node
 
 
 def loaders(file: File) -> tuple[Loader, ...]:
@@ -191,10 +199,9 @@ def _made_in(file: File) -> Iterator[Loader]:
         function = file.tree.function(call)
         sites = _sites(file, function)
         names = parameters(function) if function is not None else set()
-        used = any(
-            isinstance(one, ast.Name) and one.id in names
-            for one in [*call.args, *(keyword.value for keyword in call.keywords)]
-        )
+        given_to = [*call.args, *(keyword.value for keyword in call.keywords)]
+        inner = (one for part in given_to for one in ast.walk(part))
+        used = any(isinstance(one, ast.Name) and one.id in names for one in inner)
         if sites and used and not role_of_target(file, call):
             for site in sites:
                 yield Loader(site.file, site.call, file, call, site)
@@ -203,7 +210,18 @@ def _made_in(file: File) -> Iterator[Loader]:
 
 
 def _sites(file: File, function: ast.AST | None) -> list[CallSite]:
-    return [] if function is None else file.sites(function)
+    """Give the calls of a function that makes one loader and gives nothing else."""
+    if function is None:
+        return []
+    makes, values = 0, 0
+    for node in file.tree.own(function):
+        makes += isinstance(node, ast.Call) and file.dotted(node.func) == DATALOADER
+        values += isinstance(node, ast.Return) and not _may_be_loader(node.value)
+    return file.sites(function) if makes == 1 and not values else []
+
+
+def _may_be_loader(node: ast.expr | None) -> bool:
+    return isinstance(node, (ast.Name, ast.Call, ast.IfExp)) or constant(node) is None
 
 
 def _given(site: CallSite, function: ast.AST, name: str) -> Given:
@@ -226,15 +244,15 @@ def _settings(file: File, node: ast.expr) -> dict[str, ast.expr] | None:
     return None
 
 
-def _loops(project: Project) -> dict[ast.Call, list[Loop]]:
+def _loops(project: Project) -> dict[ast.Call, list[tuple[File, Loop]]]:
     if "loops over loaders" not in project.facts:
-        found: dict[ast.Call, list[Loop]] = {}
+        found: dict[ast.Call, list[tuple[File, Loop]]] = {}
         for file in project.files:
             for loop in file.loops:
                 for call in set(sources(file, loop.loader).calls()):
-                    found.setdefault(call, []).append(loop)
+                    found.setdefault(call, []).append((file, loop))
         project.facts["loops over loaders"] = found
-    return cast("dict[ast.Call, list[Loop]]", project.facts["loops over loaders"])
+    return cast("dict[ast.Call, list[tuple[File, Loop]]]", project.facts["loops over loaders"])
 
 
 def role_of_target(file: File, node: ast.AST) -> frozenset[Role]:

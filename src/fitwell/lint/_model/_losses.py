@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Final, final
 
 from ._bindings import given, parameters
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
 
 CLASSES: Final = {
     "CrossEntropyLoss": "cross_entropy", "NLLLoss": "nll", "NLLLoss2d": "nll", "BCELoss": "bce",
-    "BCEWithLogitsLoss": "bce_logits", "MSELoss": "mse", "L1Loss": "l1", "SmoothL1Loss": "smooth_l1",
-    "HuberLoss": "huber", "KLDivLoss": "kl_div", "MultiLabelSoftMarginLoss": "multilabel",
+    "BCEWithLogitsLoss": "bce_logits", "MSELoss": "mse", "L1Loss": "l1",
+    "SmoothL1Loss": "smooth_l1", "HuberLoss": "huber", "KLDivLoss": "kl_div",
+    "MultiLabelSoftMarginLoss": "multilabel",
     "MultiMarginLoss": "multi_margin", "PoissonNLLLoss": "poisson",
 }  # fmt: skip
 """Classes of losses in ``torch.nn``, and what rules call them."""
@@ -59,8 +61,8 @@ class LossCall:
     """A place where a loss is computed.
 
     Args:
-        kind: `cross_entropy`, `nll`, `bce`, `bce_logits`, `mse`, `l1`, `smooth_l1`, `huber`, `kl_div`,
-            `multilabel`, `multi_margin`, `poisson`.
+        kind: `cross_entropy`, `nll`, `bce`, `bce_logits`, `mse`, `l1`, `smooth_l1`, `huber`,
+            `kl_div`, `multilabel`, `multi_margin`, `poisson`.
         name: As messages call it, such as ``CrossEntropyLoss`` or ``F.cross_entropy``.
         call: The call.
         input: What the model gave; None where it is not seen.
@@ -101,6 +103,8 @@ def loss_calls(file: File) -> Iterator[LossCall]:
     for call in file.tree.each(ast.Call):
         if not 2 <= len(call.args) + len(call.keywords) <= 12:
             continue
+        if isinstance(call.func, ast.Attribute) and not key(call.func):
+            continue  # a method of something without a name
         made = _made(file, call.func, 0)
         if not made or len({(one.kind, one.lambda_) for one in made}) > 1:
             continue
@@ -243,3 +247,28 @@ def _is_head_of(file: File, target: ast.expr, model: Operation) -> bool:
         if not isinstance(owner, ast.Attribute):
             return False
         owner = owner.value
+
+
+def shown(node: ast.AST | None) -> str:
+    """Give an expression as messages show it, short.
+
+    Args:
+        node: The expression.
+    """
+    text = " ".join(ast.unparse(node).split()) if node is not None else ""
+    return f"`{text}`" if len(text) <= 50 else f"`{text[:47]}...`"
+
+
+def line_of(file: File, operation: Operation, near: ast.AST) -> str:
+    """Give where an operation is, for a message; empty if it is in the line of the finding.
+
+    Args:
+        file: The file of the finding.
+        operation: The operation.
+        near: The node of the finding.
+    """
+    line = getattr(operation.node, "lineno", 0)
+    if operation.file is not file:
+        return f" (line {line} of {PurePath(operation.file.path).name})"
+    here = range(getattr(near, "lineno", 0), (getattr(near, "end_lineno", None) or 0) + 1)
+    return "" if line in here or file.path.endswith(".ipynb") else f" (line {line})"

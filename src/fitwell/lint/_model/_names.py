@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from typing import Final, final
 
 from ._tree import Tree
@@ -93,6 +94,7 @@ class Names:
         return any(f"{meant}.".startswith(f"{module}.") for meant in self._alias.values())
 
 
+@cache
 def canonical(name: str) -> str:
     """Give the usual name of a thing.
 

@@ -20,9 +20,9 @@ Origin = Literal["output", "batch", "made", ""]
 
 _MAKERS: Final = frozenset(
     {
-        "tensor", "as_tensor", "from_numpy", "zeros", "ones", "full", "rand", "randn", "randint", "arange",
-        "zeros_like", "ones_like", "full_like", "rand_like", "randn_like", "FloatTensor", "LongTensor",
-        "empty", "eye", "IntTensor", "randperm",
+        "tensor", "as_tensor", "from_numpy", "zeros", "ones", "full", "rand", "randn", "randint",
+        "arange", "zeros_like", "ones_like", "full_like", "rand_like", "randn_like", "FloatTensor",
+        "LongTensor", "empty", "eye", "IntTensor", "randperm",
     }
 )  # fmt: skip
 _KEEPS: Final = _SHAPES | {"long", "int", "type", "detach", "clamp", "argmax", "log", "sub", "bool"}
@@ -35,7 +35,10 @@ _LABELS: Final = frozenset(
     {"y", "label", "labels", "target", "targets", "truth", "gt", "groundtruth", "lbl", "lbls"}
 )
 _GUESSES: Final = frozenset(
-    {"output", "outputs", "out", "pred", "preds", "prediction", "predictions", "logits", "hat", "yhat"}
+    {
+        "output", "outputs", "out", "pred", "preds", "prediction", "predictions", "logits", "hat",
+        "yhat",
+    }
 )  # fmt: skip
 _DEPTH: Final = 10
 

@@ -57,7 +57,7 @@ class Project:
         self._found: dict[tuple[str, str], Definition | None] = {}
         self._sites: dict[ast.AST, list[CallSite]] = {}
         self.cycles = 0  # names that led back to themselves, so far
-        self.facts: dict[str, object] = {}  # what was found out once about all files
+        self.facts: dict[object, object] = {}  # what was found out once about all files
         for file in files:
             self.add(file)
 

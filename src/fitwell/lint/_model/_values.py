@@ -111,7 +111,7 @@ class Values:
         self._open.add(place)
         found = self._look(node, item)
         self._open.discard(place)
-        if project.cycles == before or not self._open:
+        if found is None or project.cycles == before or not self._open:
             self._known[place] = found
         return found
 

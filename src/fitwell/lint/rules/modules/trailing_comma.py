@@ -12,8 +12,9 @@ from ..._rule import Edit, Found, Rule, span
 _MADE = ("module", "loss", "optimizer", "scheduler", "loader", "dataset", "scaler")
 _TAKES_TUPLES = frozenset(
     {
-        "len", "list", "tuple", "set", "enumerate", "zip", "sorted", "iter", "reversed", "map", "sum",
-        "ModuleList", "ConcatDataset", "ChainDataset", "StackDataset", "Compose", "ChainedScheduler",
+        "len", "list", "tuple", "set", "enumerate", "zip", "sorted", "iter", "reversed", "map",
+        "sum", "ModuleList", "ConcatDataset", "ChainDataset", "StackDataset", "Compose",
+        "ChainedScheduler",
     }
 )  # fmt: skip
 _NO_ARITHMETIC = (ast.Sub, ast.Div, ast.MatMult, ast.Pow)
@@ -30,17 +31,20 @@ def check(file: File) -> Iterator[Found]:
         if not (isinstance(value, ast.Tuple) and len(value.elts) == 1):
             continue
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        if not all(key(target) for target in targets) or not file.text_of(value).endswith(","):
-            continue  # taken apart, or written as a tuple
+        _, (row, column) = span(file, value)
+        is_open = file.lines[row - 1][:column].endswith(",")
+        if not is_open or not all(key(target) for target in targets):
+            continue  # written as a tuple, or taken apart
         name = ast.unparse(targets[0])
         found = _holds(file, node, value.elts[0])
         if found:
-            _, (line, column) = span(file, value)
             yield Found(
                 value,
                 f"`{name}` is a tuple that holds {found}: the line ends with a comma.",
                 "Delete the comma.",
-                edits=(Edit((line, column - 1), (line, column), ""),),
+                edits=(Edit((row, column - 1), (row, column), ""),),
+                certain=not _is_plural(name)
+                or any(_is_called(file, one) for one in _uses(file, node)),
             )
 
 
@@ -58,13 +62,29 @@ def _holds(file: File, node: ast.Assign | ast.AnnAssign, element: ast.expr) -> s
 
 def _uses(file: File, node: ast.Assign | ast.AnnAssign) -> Iterator[ast.expr]:
     """Give where the name that is assigned is used, if nothing else can be meant there."""
-    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-    names = {key(target) for target in targets}
-    for use in file.tree.each(ast.Name, ast.Attribute):
-        if key(use) in names and isinstance(use.ctx, ast.Load):
+    target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+    name = key(target)
+    around = file.tree.inside(node, ast.ClassDef) if "." in name else file.tree.scope(node)
+    last = name.rpartition(".")[2]
+    kind: type[ast.expr] = ast.Attribute if "." in name else ast.Name
+    for use in file.tree.each(kind):
+        if getattr(use, "id", getattr(use, "attr", "")) != last or key(use) != name:
+            continue
+        is_read = isinstance(getattr(use, "ctx", None), ast.Load)
+        if is_read and file.tree.holds(around or file.tree.root, use):
             found = file.values.bindings.reaching(use).bindings
             if [one.statement for one in found] == [node]:
                 yield use
+
+
+def _is_plural(name: str) -> bool:
+    """Say whether a name is that of several things, which may well be in a tuple."""
+    return name.endswith("s") and not name.endswith("ss")
+
+
+def _is_called(file: File, use: ast.expr) -> bool:
+    parent = file.tree.parent(use)
+    return isinstance(parent, ast.Call) and parent.func is use
 
 
 def _as_tuple(file: File, use: ast.expr) -> bool:
@@ -104,9 +124,10 @@ RULE = Rule(
     severity="error",
     title="A comma at the end of the line makes a tuple of a layer",
     why=(
-        "`self.linear = nn.Linear(8, 4),` assigns a tuple. The layer is not registered: its weights are"
-        " missing from `parameters()`, so nothing trains them, and calling it raises \"'tuple' object is"
-        ' not callable", perhaps hours later. `loss = criterion(out, y),` is the same with a result.'
+        "`self.linear = nn.Linear(8, 4),` assigns a tuple. The layer is not registered: its"
+        " weights are missing from `parameters()`, so nothing trains them, and calling it"
+        " raises \"'tuple' object is not callable\", perhaps hours later. `loss = criterion(out,"
+        " y),` is the same with a result."
     ),
     fix="Delete the comma.",
     bad="""\
