@@ -183,3 +183,36 @@ def test_steps_that_wait_are_found(body: str) -> None:
 )
 def test_steps_that_go_on_are_silent(body: str) -> None:
     assert rules_in(loop(body, "kept = []")) == []
+
+
+def test_a_part_of_a_module_is_moved_with_it() -> None:
+    net = module("return self.fc(x)", "self.back = nn.Linear(8, 8)\nself.fc = nn.Linear(8, 8)")
+    made = script(
+        "model = Net().to(device)", "loss = criterion(model.back(x.to(device)), y.to(device))"
+    )
+    assert rules_in(net + made.replace(HEAD, "")) == []
+    wrapped = net.replace("n=4", "back").replace("self.back = nn.Linear(8, 8)", "self.back = back")
+    made = script(
+        "back = nn.Linear(8, 8)\nmodel = Net(back).to(device)",
+        "loss = criterion(back(x.to(device)), y.to(device))",
+    )
+    assert rules_in(wrapped + made.replace(HEAD, "")) == []
+
+
+LABELS = "x = x.to(device)"
+
+
+def test_labels_and_noise_left_on_the_cpu_are_found() -> None:
+    text = script(MODEL + ".to(device)", LABELS + "\n    " + STEP)
+    assert rules_in(text) == ["mixed-devices"]
+    moved = script(MODEL + ".to(device)", LABELS + "\n    y = y.to(device)\n    " + STEP)
+    assert rules_in(moved) == []
+    noise = HEAD + (
+        "def sample(steps, device):\n"
+        "    net = nn.Linear(8, 2).to(device)\n"
+        "    for _ in range(steps):\n"
+        "        z = torch.randn(4, 8{})\n"
+        "        print(net(z))\n"
+    )
+    assert "mixed-devices" in rules_in(noise.format(""))
+    assert "mixed-devices" not in rules_in(noise.format(", device=device"))

@@ -127,3 +127,21 @@ def test_squeezed_batches_are_found(text: str) -> None:
 )
 def test_other_squeezes_are_silent(text: str) -> None:
     assert rules_in(text) == []
+
+
+HEADS = """\
+B, T, C = x.shape
+q, k, v = self.qkv(x).split(C, dim=2)
+q = q.view(B, T, self.h, self.d).transpose(1, 2)
+k = k.view(B, T, self.h, self.d).transpose(1, 2)
+v = v.view(B, T, self.h, self.d).transpose(1, 2)
+att = (q @ k.transpose(-2, -1)) / 8
+y = F.softmax(att, dim=-1) @ v
+return y{}.reshape({})"""
+
+
+def test_heads_are_merged_after_a_transpose() -> None:
+    for sizes in ("B, T, C", "B, T, self.h * self.d", "B, -1, self.h * self.d"):
+        layers = "self.qkv = nn.Linear(8, 24)"
+        assert rules_in(module(HEADS.format("", sizes), layers)) == ["view-for-permute"]
+        assert rules_in(module(HEADS.format(".transpose(1, 2)", sizes), layers)) == []

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, final
 
 from ._batches import Place, batch_parts, columns, method_definition, part_of_batch, split_from
 from ._bindings import parameters
+from ._extents import given_sizes, is_size, shaped_like, sizes, whole
 from ._tree import argument, constant, has_stars, key, method, owner
 from ._values import Value, arguments_of, returns
 
@@ -151,7 +152,7 @@ def _indexed(file: File, node: ast.Subscript, depth: int) -> Tensor:
         else:
             ndim = None
     if ndim is None and inner.last is not None and len(parts) == 2:  # a column of a layer's output
-        ndim = 1 if isinstance(parts[0], ast.Slice) and _whole(parts[1]) is not None else None
+        ndim = 1 if isinstance(parts[0], ast.Slice) and whole(parts[1]) is not None else None
     added = isinstance(parts[-1], ast.Constant) and parts[-1].value is None
     plain = len(parts) == 1 and (ndim or 0) > 0
     return Tensor(inner.dtype, ndim, 1 if added else inner.last if plain else None, inner.hot)
@@ -239,7 +240,7 @@ def _library(file: File, call: ast.Call, module: str, short: str, depth: int) ->
     if short == "argmax":
         return Tensor("int64")
     if short == "arange":
-        whole = all(isinstance(constant(one), int) or _is_size(one) for one in call.args)
+        whole = all(isinstance(constant(one), int) or is_size(one) for one in call.args)
         return Tensor(wanted or ("int64" if whole else ""), 1)
     if short.endswith("_like"):
         inner = tensor(file, first, depth)
@@ -248,7 +249,7 @@ def _library(file: File, call: ast.Call, module: str, short: str, depth: int) ->
         return replace(inner, hot=False)
     if short == "randint":
         size = argument(call, "size") or (call.args[-1] if len(call.args) > 1 else None)
-        return Tensor(wanted or "int64", *_sizes(size))
+        return Tensor(wanted or "int64", *sizes(size))
     if short in _FILLED:
         return _filled(call, module, short, wanted)
     if (
@@ -270,36 +271,14 @@ def _filled(call: ast.Call, module: str, short: str, wanted: str) -> Tensor:
         value = argument(call, "fill_value", 1)
         if not wanted:
             dtype = "float32" if isinstance(constant(value), float) else ""
-        return Tensor(dtype, *_sizes(size or (args[0] if args else None)))
+        return Tensor(dtype, *sizes(size or (args[0] if args else None)))
     if short in ("normal", "random"):
-        return Tensor(dtype, *_sizes(size))
+        return Tensor(dtype, *sizes(size))
     if size is not None or len(args) == 1:
-        return Tensor(dtype, *_sizes(size or args[0]))
+        return Tensor(dtype, *sizes(size or args[0]))
     if has_stars(call) or not args:
         return Tensor(dtype)
-    return Tensor(dtype, len(args), _whole(args[-1]))
-
-
-def _sizes(node: ast.AST | None) -> tuple[int | None, int | None]:
-    """Give the number of dimensions and the last size that ``(n, 1)`` or ``n`` stands for."""
-    if isinstance(node, (ast.Tuple, ast.List)):
-        if any(isinstance(one, ast.Starred) for one in node.elts) or not node.elts:
-            return None, None
-        return len(node.elts), _whole(node.elts[-1])
-    if isinstance(constant(node), int):
-        return 1, _whole(node)
-    return (1, None) if node is not None and _is_size(node) else (None, None)
-
-
-def _is_size(node: ast.AST) -> bool:
-    if isinstance(node, ast.Call):
-        return key(node.func) == "len" or method(node) == "size"
-    return isinstance(node, ast.Subscript) and key(node.value).endswith("shape")
-
-
-def _whole(node: ast.AST | None) -> int | None:
-    value = constant(node)
-    return value if isinstance(value, int) else None
+    return Tensor(dtype, len(args), whole(args[-1]))
 
 
 def dtype_named(file: File, node: ast.AST | None) -> str:
@@ -346,8 +325,10 @@ def _of_method(file: File, call: ast.Call, depth: int) -> Tensor:
         end = index == -1 or (inner.ndim is not None and index == inner.ndim)
         return Tensor(inner.dtype, ndim, 1 if end else None)
     if name in ("view", "reshape"):
-        size = first if isinstance(first, ast.Tuple) else ast.Tuple(call.args, ast.Load())
-        return Tensor(inner.dtype, *_sizes(size)) if call.args else Tensor(inner.dtype)
+        like = shaped_like(call)
+        if like is not None:
+            return replace(tensor(file, like, depth), dtype=inner.dtype, hot=False)
+        return Tensor(inner.dtype, *given_sizes(call))
     if name in ("flatten", "ravel"):
         return Tensor(inner.dtype, None if call.args or call.keywords else 1)
     return _NOTHING
@@ -376,7 +357,7 @@ def _of_layer(value: Value, depth: int) -> Tensor:
         return _agreed([tensor(forward.file, one, depth) for one in returns(forward)])
     if value.name in ("torch.nn.Linear", "torch.nn.LazyLinear"):
         place = 1 if value.short == "Linear" else 0
-        return Tensor("float32", last=_whole(argument(value.call, "out_features", place)))
+        return Tensor("float32", last=whole(argument(value.call, "out_features", place)))
     if value.name == "torch.nn.Sequential" and not has_stars(value.call):
         for layer in reversed(value.call.args):
             made = value.file.values.of(layer)

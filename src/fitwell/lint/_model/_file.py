@@ -32,6 +32,8 @@ _LIBRARIES: Final = (
 
 _WORDS: Final = (".backward(", "zero_grad", "no_grad", ".eval()", "state_dict", "loader")
 """In a file that imports none of them, such as one with a loop alone."""
+_OTHERS: Final = ("mxnet", "tensorflow", "keras", "paddle", "jax", "flax", "mindspore", "jittor")
+"""Other frameworks: a file that imports one of them, and none of the first, is theirs."""
 
 
 @final
@@ -325,7 +327,10 @@ class File:
     @property
     def concerns(self) -> bool:
         """Whether the file has to do with training at all: by its imports, or by its words."""
-        return any(map(self.names.knows, _LIBRARIES)) or any(map(self.text.__contains__, _WORDS))
+        if any(map(self.names.knows, _LIBRARIES)):
+            return True
+        others = any(map(self.names.knows, _OTHERS))
+        return not others and any(map(self.text.__contains__, _WORDS))
 
 
 def _defined(scope: ast.AST) -> dict[str, ast.AST]:

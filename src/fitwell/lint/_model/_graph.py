@@ -188,7 +188,10 @@ class Graph:
             return self.of(statement.value)
         if binding.how == "each":
             known = any(loop.node is statement for loop in self._file.loops)
-            return DATA if known else UNKNOWN
+            of_loader = isinstance(statement, ast.comprehension) and self._file.values.is_a(
+                statement.iter, "loader"
+            )
+            return DATA if known or of_loader else UNKNOWN
         if binding.how == "item":
             if binding.index == 1 and binding.value and self._is_max(binding.value):
                 return UNKNOWN

@@ -272,3 +272,22 @@ def line_of(file: File, operation: Operation, near: ast.AST) -> str:
         return f" (line {line} of {PurePath(operation.file.path).name})"
     here = range(getattr(near, "lineno", 0), (getattr(near, "end_lineno", None) or 0) + 1)
     return "" if line in here or file.path.endswith(".ipynb") else f" (line {line})"
+
+
+def fault_at(file: File, loss: LossCall, done: Operation, why: str) -> tuple[ast.AST, str]:
+    """Give the place and the sentence of a fault that lies in what was done before a loss.
+
+    It is where that was done, if that is in this file: there it has to be mended.
+
+    Args:
+        file: The file of the loss.
+        loss: The loss.
+        done: What was last done to its input.
+        why: What the loss takes, as the end of the sentence.
+    """
+    where = line_of(file, done, loss.call)
+    if done.file is not file or not where:
+        text = f"{shown(loss.input)} has been through {done.kind}{where}, but `{loss.name}` {why}."
+        return loss.call, text
+    line = "" if file.path.endswith(".ipynb") else f" (line {loss.call.lineno})"
+    return done.node, f"This {done.kind} comes before `{loss.name}`{line}, which {why}."

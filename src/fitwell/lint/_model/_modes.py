@@ -224,9 +224,9 @@ def _sometimes(file: File, event: Event, node: ast.AST) -> bool:
     child: ast.AST = event.site
     for above in file.tree.above(event.site):
         if file.tree.holds(above, node):
-            branch = isinstance(above, ast.If) and child is not above.test
-            if branch and not _same_branch(file, above, child, node):
-                return True
+            if isinstance(above, ast.If) and child is not above.test:
+                if not _same_branch(file, above, child, node):
+                    return True
             break
         if isinstance(above, (ast.If, ast.ExceptHandler, ast.IfExp)) and child is not getattr(
             above, "test", None

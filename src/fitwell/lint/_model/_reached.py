@@ -72,7 +72,6 @@ def _follow(file: File, root: ast.AST, found: set[ast.Call], seen: set[ast.AST])
                 if binding.how == "each":
                     continue
                 changed = binding.statement
-                value = changed.value if isinstance(changed, ast.AugAssign) else binding.value
-                if value is not None:
-                    todo.append(value)
+                source = changed.value if isinstance(changed, ast.AugAssign) else binding.value
+                todo += [] if source is None else [source]
         todo += ast.iter_child_nodes(node)

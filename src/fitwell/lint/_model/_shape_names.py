@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, final
 
 from ._bindings import Binding
+from ._layouts import layout
 from ._tree import constant, key
 
 if TYPE_CHECKING:
@@ -233,9 +234,9 @@ def terms(file: File, of: ast.expr, sizes: list[ast.expr]) -> tuple[list[Term], 
         sizes: The new sizes.
     """
     start = origin(file, of)
-    if start is None:
+    made = made_with(file, of) or distinct(layout(file, of))
+    if start is None and not made:
         return None
-    made = made_with(file, of)
     found: list[Term] = []
     rank: int | None = len(made) or None
     for one in _factors(sizes):
@@ -252,7 +253,7 @@ def terms(file: File, of: ast.expr, sizes: list[ast.expr]) -> tuple[list[Term], 
         if isinstance(one, ast.BinOp) and not partial:
             return None
         known = size(file, inner)
-        if known is not None and known.of.same(start):
+        if known is not None and start is not None and known.of.same(start):
             rank = rank or known.rank
             index = known.index
         elif text in made and not partial:
@@ -261,11 +262,21 @@ def terms(file: File, of: ast.expr, sizes: list[ast.expr]) -> tuple[list[Term], 
             index = -1
         kind: Literal["size", "part", "other"] = "part" if partial else "size"
         found.append(Term(kind if index >= 0 else "other", text, index))
-    if start.last_changed and rank is None:
+    changed = start is not None and start.last_changed and not made
+    if changed and rank is None:
         return None
-    if start.last_changed and rank is not None:
+    if changed and rank is not None:
         found = [Term("other", t.text) if t.index == rank - 1 else t for t in found]
     return found, rank
+
+
+def distinct(names: tuple[str, ...] | None) -> tuple[str, ...]:
+    """Give names of dimensions if no two are the same; nothing otherwise.
+
+    Args:
+        names: From `layout`.
+    """
+    return names if names is not None and len(set(names)) == len(names) else ()
 
 
 def _factors(sizes: list[ast.expr]) -> Iterator[ast.expr]:

@@ -143,8 +143,10 @@ def after(value: Value | None, state: State, misfits: list[Misfit], depth: int =
         misfits: Takes what does not fit.
         depth: How many layers it is inside of.
     """
-    if value is None or depth > _DEPTH or value.definition is not None or has_stars(value.call):
-        if value is not None and value.name == "torch.nn.Sequential":
+    if value is None or depth > _DEPTH:
+        return State()
+    if value.definition is not None or has_stars(value.call):
+        if value.name == "torch.nn.Sequential":
             return _through(value, state, misfits, depth)
         return State()
     if value.name == "torch.nn.Sequential":

@@ -90,23 +90,23 @@ def sums(file: File) -> tuple[Sum, ...]:
 
 
 def _sums(file: File) -> Iterator[Sum]:
-    loops = {loop.node: loop for loop in batch_loops(file)}
+    loops: dict[ast.AST | None, Loop] = {loop.node: loop for loop in batch_loops(file)}
     if not loops:
         return
     for node in file.tree.each(ast.AugAssign):
-        loop = loops.get(innermost(file, node))  # type: ignore[arg-type]
+        loop = loops.get(innermost(file, node))
         name = name_of(node.target)
         if loop is not None and name and isinstance(node.op, ast.Add):
             yield Sum(loop, node, name, node.value, amount(file, node.value), False, file)
-    for node in file.tree.each(ast.Assign):
-        value, name = node.value, name_of(node.targets[0])
+    for given in file.tree.each(ast.Assign):
+        value, name = given.value, name_of(given.targets[0])
         if not (name and isinstance(value, ast.BinOp) and isinstance(value.op, ast.Add)):
             continue
-        loop = loops.get(innermost(file, node))  # type: ignore[arg-type]
+        loop = loops.get(innermost(file, given))
         if loop is not None and name_of(value.left) == name:
-            yield Sum(loop, node, name, value.right, amount(file, value.right), False, file)
+            yield Sum(loop, given, name, value.right, amount(file, value.right), False, file)
     for call in file.method_calls("append"):
-        loop = loops.get(innermost(file, call))  # type: ignore[arg-type]
+        loop = loops.get(innermost(file, call))
         on = owner(call)
         if loop is not None and len(call.args) == 1 and name_of(on):
             kind = amount(file, call.args[0])

@@ -10,6 +10,10 @@ from ..._model._optimizers import NO_PARAMETERS, Made, follows, optimizers, step
 from ..._model._tree import key
 from ..._rule import Found, Rule
 
+_SIZES = frozenset(
+    {"in_features", "out_features", "in_channels", "out_channels", "num_features", "embedding_dim"}
+)
+
 
 def check(file: File) -> Iterator[Found]:
     """Look for ``model.fc = nn.Linear(...)`` between the optimizer and its first step.
@@ -49,7 +53,11 @@ def _replaced(file: File, assign: ast.Assign, owner: ast.expr) -> str:
     if len(assign.targets) != 1 or not _makes_parameters(file, assign.value):
         return ""
     name = key(owner)
-    uses = [one for one in ast.walk(assign.value) if key(one) == name]
+    uses = [
+        one
+        for one in ast.walk(assign.value)
+        if key(one) == name and not _reads_a_size(file, one)
+    ]
     if key(target) == name:
         is_copy = file.dotted(getattr(assign.value, "func", None)) == "copy.deepcopy"
         same = {one.statement for one in file.values.bindings.reaching(owner).bindings}
@@ -61,6 +69,16 @@ def _replaced(file: File, assign: ast.Assign, owner: ast.expr) -> str:
             is_parameter = file.dotted(getattr(assign.value, "func", None)) == "torch.nn.Parameter"
             return f"`{ast.unparse(target)}` was replaced" if not uses or is_parameter else ""
     return ""
+
+
+def _reads_a_size(file: File, use: ast.AST) -> bool:
+    """Say whether of a model only a number is taken, as ``model.fc.in_features``."""
+    last = ""
+    for above in file.tree.above(use):
+        if not isinstance(above, (ast.Attribute, ast.Subscript)):
+            break
+        last = above.attr if isinstance(above, ast.Attribute) else last
+    return last in _SIZES
 
 
 def _makes_parameters(file: File, value: ast.expr) -> bool:

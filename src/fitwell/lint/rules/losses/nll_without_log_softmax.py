@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..._model._file import File
-from ..._model._losses import is_last, line_of, shown
+from ..._model._losses import fault_at, is_last, line_of, shown
 from ..._rule import Found, Rule
 
 _LAYERS = ("linear", "norm", "model", "relu", "leaky_relu", "gelu", "silu", "elu", "tanh")
@@ -23,15 +23,17 @@ def check(file: File) -> Iterator[Found]:
         done = is_last(file, loss.input, *_LAYERS, "softmax", "sigmoid")
         if done is None:
             continue
-        logits = done.kind not in ("softmax", "sigmoid")
-        what = "comes right from a layer" if logits else f"has been through {done.kind}"
-        change = "Apply `log_softmax` before the loss" if logits else "Use `log_softmax` instead"
-        yield Found(
-            loss.call,
-            f"{shown(loss.input)} {what}{line_of(file, done, loss.call)}, but `{loss.name}` takes"
-            " log-probabilities.",
-            f"{change}, or give the logits to a cross entropy.",
-        )
+        if done.kind in ("softmax", "sigmoid"):
+            place, message = fault_at(file, loss, done, "takes log-probabilities")
+            change = "Use `log_softmax` instead"
+        else:
+            where = line_of(file, done, loss.call)
+            place, change = loss.call, "Apply `log_softmax` before the loss"
+            message = (
+                f"{shown(loss.input)} comes right from a layer{where}, but `{loss.name}` takes"
+                " log-probabilities."
+            )
+        yield Found(place, message, f"{change}, or give the logits to a cross entropy.")
 
 
 RULE = Rule(

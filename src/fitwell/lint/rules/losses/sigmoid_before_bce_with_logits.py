@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..._model._file import File
-from ..._model._losses import is_last, line_of, shown
+from ..._model._losses import fault_at, is_last
 from ..._rule import Edit, Found, Rule, replaced
 
 
@@ -21,14 +21,13 @@ def check(file: File) -> Iterator[Found]:
         done = is_last(file, loss.input, "sigmoid", "softmax")
         if done is None:
             continue
-        where = line_of(file, done, loss.call)
+        place, message = fault_at(file, loss, done, "takes logits and applies sigmoid itself")
         edits: tuple[Edit, ...] = ()
         if done.node is loss.input and done.argument is not None and done.kind == "sigmoid":
             edits = (replaced(file, loss.input, file.text_of(done.argument)),)
         yield Found(
-            loss.call,
-            f"{shown(loss.input)} has been through {done.kind}{where}, but `{loss.name}` takes"
-            " logits and applies sigmoid itself.",
+            place,
+            message,
             f"Give the loss the values before {done.kind}.",
             edits=edits,
         )

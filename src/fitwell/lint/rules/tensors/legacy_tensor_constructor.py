@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
+from typing import Final
 
 from ..._model._dtypes import is_floating, literal
 from ..._model._file import File
@@ -12,6 +14,9 @@ from ..._rule import Found, Rule
 
 _FLOATS = ("torch.Tensor", "torch.FloatTensor", "torch.DoubleTensor")
 _WHOLE = ("torch.LongTensor", "torch.IntTensor", "torch.ShortTensor", "torch.ByteTensor")
+
+
+_FILLS: Final = re.compile(r"init|\.data\b|(uniform|normal|zero|fill|copy)_\(")
 
 
 def check(file: File) -> Iterator[Found]:
@@ -85,6 +90,8 @@ def _is_filled(file: File, call: ast.Call) -> bool:
         return True  # given to a function, which may fill it
     if not isinstance(around, ast.Assign) or len(around.targets) != 1:
         return not isinstance(around, ast.Assign)
+    if any(map(_fills_all, file.project.files)):
+        return True
     target = key(around.targets[0])
     home = file.tree.inside(call, ast.ClassDef) if target.startswith("self.") else None
     text = file.text_of(home).replace("__init__", "") if home is not None else ""
@@ -102,6 +109,15 @@ def _is_filled(file: File, call: ast.Call) -> bool:
             for one in targets:
                 if isinstance(one, ast.Subscript) and key(one.value) == target:
                     return True
+    return False
+
+
+def _fills_all(file: File) -> bool:
+    """Say whether a file gives values to all the parameters of some model."""
+    for call in file.method_calls("parameters", "named_parameters"):
+        loop = file.tree.parent(call)
+        if isinstance(loop, ast.For) and _FILLS.search(file.text_of(loop)):
+            return True
     return False
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from ..._model._file import File
 from ..._model._loops import Loop
+from ..._model._origins import is_model_call
 from ..._model._placements import connected, is_managed, moved_models, moves
 from ..._model._tensor_batches import batch_of, is_batch_tensor
 from ..._model._tree import argument, key, method
@@ -14,7 +15,16 @@ from ..._model._values import Value
 from ..._rule import Found, Rule
 
 _MAKERS = ("zeros", "ones", "rand", "randn", "arange", "eye", "empty", "full", "linspace")
-_PASSIVE = ("torch.optim.", "torch.nn.", "torch.save", "print", "sum", "len", "isinstance", "id")
+_PASSIVE = (
+    "torch.optim.",
+    "torch.nn.utils.",
+    "torch.save",
+    "print",
+    "sum",
+    "len",
+    "isinstance",
+    "id",
+)
 
 
 def check(file: File) -> Iterator[Found]:
@@ -23,14 +33,14 @@ def check(file: File) -> Iterator[Found]:
     Args:
         file: The file.
     """
-    if not (file.loops or file.modules):
-        return
     near = connected(file)
     if any(is_managed(one) for one in near) or not any(list(moves(one)) for one in near):
         return
     moved = moved_models(near)
     for loop in file.loops:
         yield from _in_loop(file, loop, moved)
+        yield from _labels(file, loop)
+    yield from _made_beside(file, moved)
     for node in file.modules:
         yield from _in_forward(file, node, moved)
 
@@ -61,6 +71,40 @@ def _in_loop(file: File, loop: Loop, moved: dict[ast.Call, Value]) -> Iterator[F
                 f"`{text}` is moved to a device and `{func}` never is: on a GPU this raises"
                 " RuntimeError.",
                 f"Move the model before the optimizer is made: `{func}.to(device)`.",
+            )
+            return
+
+
+def _labels(file: File, loop: Loop) -> Iterator[Found]:
+    """Look for labels that stay behind while the inputs of the same batch are moved."""
+    for call in file.tree.own_calls(loop.node):
+        if len(call.args) < 2 or not isinstance(call.args[1], ast.Name):
+            continue
+        name = file.dotted(call.func)
+        library = name.startswith("torch.nn.functional.") and ("loss" in name or "entropy" in name)
+        if not (library or file.values.is_a(call.func, "loss")):
+            continue
+        out, label = call.args[0], call.args[1]
+        if not is_batch_tensor(file, label) or batch_of(file, label) is not loop:
+            continue
+        if isinstance(out, ast.Name):
+            bindings = file.values.bindings.reaching(out).bindings
+            asked = bindings[0].value if len(bindings) == 1 else None
+        else:
+            asked = out
+        if not (isinstance(asked, ast.Call) and asked.args and is_model_call(file, asked)):
+            continue
+        given = _unmoved(asked.args[0])
+        known = given is not None and batch_of(file, given) is loop
+        if not known or not _is_moved(file, asked.args[0], loop):
+            continue
+        if _is_moved(file, label, loop) is False:
+            yield Found(
+                call,
+                f"`{ast.unparse(given or out)}` is moved to a device and"
+                f" `{label.id}` is not: on a GPU"
+                " the loss raises RuntimeError.",
+                f"Move it in the loop: `{label.id} = {label.id}.to(device)`.",
             )
             return
 
@@ -136,16 +180,17 @@ def _may_move(value: Value) -> bool:
     if any("device" in ast.unparse(one) for one in given):
         return True
     parent = file.tree.parent(value.call)
-    if not isinstance(parent, (ast.Assign, ast.Return)):
-        return True
-    if isinstance(parent, ast.Return):
+    if not isinstance(parent, ast.Assign):
         return True
     name = key(parent.targets[0])
+    if not name or file.tree.inside(parent, ast.ClassDef) in file.modules:
+        return True  # a part of another module, moved with it
     for one in file.tree.each(ast.Call):
         inside = [key(arg) for arg in [*one.args, *(k.value for k in one.keywords)]]
         if name in inside:
-            known = file.dotted(one.func).startswith(_PASSIVE) or file.called(one) is not None
-            if not known or file.values.of(one.func):
+            function = file.called(one)
+            passive = file.dotted(one.func).startswith(_PASSIVE)
+            if not passive and (function is None or isinstance(function.node, ast.ClassDef)):
                 return True
         if key(getattr(one.func, "value", None)) == name and method(one) in ("to", "cuda", "apply"):
             return True
@@ -176,6 +221,58 @@ def _in_forward(file: File, node: ast.ClassDef, moved: dict[ast.Call, Value]) ->
             "Make it where the input is: `device=x.device`, with the name of the input.",
             certain=certain,
         )
+
+
+def _made_beside(file: File, moved: dict[ast.Call, Value]) -> Iterator[Found]:
+    """Look for noise and the like, made on the CPU and given to a model that was moved."""
+    for call in file.calls(*(f"torch.{name}" for name in _MAKERS)):
+        if argument(call, "device") is not None or any(k.arg is None for k in call.keywords):
+            continue
+        function = file.tree.function(call)
+        if function is not None and function.name == "forward":
+            continue
+        for use in _given_to(file, call):
+            models = [one for one in file.values.of(use.func) if one.kind == "module"]
+            text = ast.unparse(use.func)
+            back = any(
+                f"{text}.cpu(" in file.text or f'{text}.to("cpu' in file.text for _ in models
+            )
+            if models and not back and all(_is_placed(one, moved) for one in models):
+                if not _moves_itself(models):
+                    yield Found(
+                        call,
+                        f"`{ast.unparse(call)}` is made on the CPU and given to"
+                        f" `{text}`, which was moved"
+                        " to a device: on a GPU this raises RuntimeError.",
+                        "Make it there: add `device=device`.",
+                    )
+                    break
+
+
+def _given_to(file: File, call: ast.Call) -> list[ast.Call]:
+    """Give the calls that take a new tensor as it is."""
+    parent = file.tree.parent(call)
+    if isinstance(parent, ast.Call) and call in parent.args:
+        return [parent]
+    if not (isinstance(parent, ast.Assign) and isinstance(parent.targets[0], ast.Name)):
+        return []
+    found = []
+    for one in file.tree.own_calls(file.tree.scope(call)):
+        for given in one.args:
+            if isinstance(given, ast.Name) and given.id == parent.targets[0].id:
+                reaching = file.values.bindings.reaching(given)
+                bindings = [binding.statement for binding in reaching.bindings]
+                if bindings == [parent] and reaching.rest == "nothing":
+                    found.append(one)
+    return found
+
+
+def _is_placed(value: Value, moved: dict[ast.Call, Value]) -> bool:
+    """Say whether a module is moved where it is made."""
+    around = value.file.tree.parent(value.call)
+    return (
+        value.call in moved and isinstance(around, ast.Attribute) and around.attr in ("to", "cuda")
+    )
 
 
 def _use(file: File, call: ast.Call) -> ast.expr | None:

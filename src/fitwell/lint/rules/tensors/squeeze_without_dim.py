@@ -10,6 +10,7 @@ from ..._model._loops import Loop
 from ..._model._origins import is_model_call
 from ..._model._tensor_batches import batch_of, loop_around
 from ..._model._tree import argument, constant, key, owner
+from ..._model._values import Value
 from ..._rule import Found, Rule
 
 _KEEPS = frozenset(
@@ -69,9 +70,21 @@ def _certainty(file: File, call: ast.Call, on: ast.expr) -> bool | None:
     in_forward = home is not None and home.name == "forward"
     if in_forward and home is not None and file.tree.parent(home) in file.modules:
         layers = file.values.of(source.func)
-        known = layers and all(one.name.startswith("torch.nn.") for one in layers)
-        return True if known and all(one.short in _POOLS for one in layers) else None
+        return True if layers and all(_keeps_batch(one) for one in layers) else None
     return None
+
+
+def _keeps_batch(layer: Value) -> bool:
+    """Say whether a layer, or the last one of several with weights, gives a whole batch."""
+    if layer.name == "torch.nn.Sequential":
+        for one in reversed(layer.call.args):
+            inner = layer.file.values.of(one)
+            if not inner or any(value.kind != "module" for value in inner):
+                return False
+            if any(value.short in _POOLS or value.short == "Sequential" for value in inner):
+                return all(_keeps_batch(value) for value in inner)
+        return False
+    return layer.name.startswith("torch.nn.") and layer.short in _POOLS
 
 
 def _source(file: File, node: ast.expr, depth: int = 0) -> ast.expr | None:

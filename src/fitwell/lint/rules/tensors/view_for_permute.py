@@ -61,12 +61,16 @@ def _swapped(order: list[Term]) -> bool:
 def _rest_moved(order: list[Term], rank: int | None) -> bool:
     """Say whether -1 stands for dimensions that were at another place."""
     kinds = [term.kind for term in order]
-    if rank is None or kinds.count("rest") != 1 or not set(kinds) <= {"size", "rest"}:
+    others = kinds.count("rest") + kinds.count("other")
+    if rank is None or others != 1 or "part" in kinds:
+        return False
+    if "other" in kinds and len(order) >= rank:
         return False
     known = {term.index for term in order}
     missing = [index for index in range(rank) if index not in known]
-    after = [term.index for term in order[kinds.index("rest") + 1 :]]
-    before = [term.index for term in order[: kinds.index("rest")]]
+    place = kinds.index("rest" if "rest" in kinds else "other")
+    after = [term.index for term in order[place + 1 :]]
+    before = [term.index for term in order[:place]]
     if not missing or not before + after:
         return False
     return any(index > one for index in missing for one in after) or any(
