@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import gc
+import os
+import pickle
+import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Final, final
 
 from ._config import Config
 from ._ignore import Ignored
 from ._model._file import File
-from ._model._project import Project
+from ._model._project import programs
 from ._rule import Edit, Rule, Severity, span
 from ._sources import Source
 from .rules import rules
 
 UNREAD: Final = "syntax-error"
 """Stands for the rule of a finding about a file that cannot be read."""
+_LINES_PER_PROCESS: Final = 5_000
+_MOST_PROCESSES: Final = 8
 
 
 @final
@@ -67,7 +74,7 @@ def check_texts(texts: Mapping[str, str], chosen: Sequence[Rule] | None = None) 
     with _no_collection():
         files = [File(path, text) for path, text in texts.items()]
         return _in_order(
-            _of_project(files, lambda _: rules().values() if chosen is None else chosen)
+            _of_programs(files, lambda _: rules().values() if chosen is None else chosen)
         )
 
 
@@ -95,7 +102,7 @@ def check_sources(sources: Sequence[Source], config: Config) -> list[Finding]:
             file = _parsed(source)
             files += [file] if isinstance(file, File) else []
             found += [file] if isinstance(file, Finding) else []
-        for finding in _of_project(files, asked):
+        for finding in _of_programs(files, asked):
             if not ignored[finding.file].covers(finding.rule, finding.line, finding.end_line):
                 found.append(_in_cell(finding, by_path[finding.file]))
     return _in_order(found)
@@ -142,20 +149,59 @@ def _in_cell(finding: Finding, source: Source) -> Finding:
     return replace(finding, cell=cell, line=line, end_line=end_line, edits=())
 
 
-def _of_project(
+def _of_programs(
     files: Sequence[File], asked: Callable[[File], Iterable[Rule]]
 ) -> Iterator[Finding]:
-    project = Project(files)
-    project.link()
-    for file in files:
-        if file.concerns:
-            yield from _of_file(file, asked(file))
+    for program in programs(files):
+        program.link()
+    concerned = [file for file in files if file.concerns]
+    yield from _shared_out(concerned, lambda file: list(_of_file(file, asked(file))))
+
+
+def _shared_out(files: Sequence[File], check: Callable[[File], list[Finding]]) -> Iterator[Finding]:
+    """Check files in several processes, where there are enough, that know all that this one does.
+
+    A process that is forked has all files as they are, without reading or sending them; only what
+    it finds comes back. Where processes cannot be forked, or threads run, this one does it all.
+    """
+    cores = os.cpu_count() or 1
+    lines = sum(len(file.lines) for file in files)
+    can_fork = hasattr(os, "fork") and threading.active_count() == 1
+    count = min(cores, lines // _LINES_PER_PROCESS, _MOST_PROCESSES) if can_fork else 1
+    if count < 2:
+        for file in files:
+            yield from check(file)
+        return
+    dealt = [files[first::count] for first in range(count)]
+    with tempfile.TemporaryDirectory() as folder:
+        children = [_forked(part, check, Path(folder, str(i))) for i, part in enumerate(dealt)]
+        for child, part, i in zip(children, dealt, range(count), strict=True):
+            _, status = os.waitpid(child, 0)
+            if status == 0:
+                yield from pickle.loads(Path(folder, str(i)).read_bytes())
+            else:  # what went wrong there goes wrong here, with its traceback
+                for file in part:
+                    yield from check(file)
+
+
+def _forked(files: Sequence[File], check: Callable[[File], list[Finding]], answer: Path) -> int:
+    """Start a process that checks files and leaves what it found; gives its number."""
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        found = [finding for file in files for finding in check(file)]
+        answer.write_bytes(pickle.dumps(found))
+        code = 0
+    finally:
+        os._exit(code)
 
 
 def _of_file(file: File, chosen: Iterable[Rule]) -> Iterator[Finding]:
     for rule in chosen:
         seen: set[int] = set()
-        for found in rule.check(file):
+        for found in sorted(rule.check(file), key=lambda one: not one.certain):
             (line, column), (end_line, end_column) = span(file, found.node)
             if line in seen:
                 continue

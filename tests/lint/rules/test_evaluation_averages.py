@@ -87,6 +87,13 @@ MEANS_ARE_RIGHT = [
     + """
     total = 0.0
     for x, y in val_loader:
+        total += criterion(model(x), y).item()
+    return total / len(val_loader.dataset) * val_loader.batch_size
+""",
+    HEAD
+    + """
+    total = 0.0
+    for x, y in val_loader:
         total += criterion(model(x), y).item() * x.size(0)
     return total / len(val_loader.dataset)
 """,
@@ -300,3 +307,41 @@ def test_counts_divided_by_batches_are_found(text: str) -> None:
 @pytest.mark.parametrize("text", MEANS_ARE_RIGHT + COUNTS_ARE_RIGHT)
 def test_right_averages_are_silent(text: str) -> None:
     assert rules_in(text) == []
+
+
+def test_of_two_on_one_line_the_certain_one_is_told() -> None:
+    text = (
+        TOP
+        + """
+def run(model, optimizer, criterion, train_loader, val_loader, epochs):
+    for epoch in range(epochs):
+        model.train()
+        total, held = 0.0, 0.0
+        for x, y in train_loader:
+            optimizer.zero_grad()
+            loss = criterion(model(x), y)
+            loss.backward()
+            optimizer.step()
+            total += loss.item()
+        model.eval()
+        with torch.no_grad():
+            for x, y in val_loader:
+                held += criterion(model(x), y).item()
+        print(total / len(train_loader), held / len(val_loader))
+"""
+    )
+    (found,) = found_in(text)
+    assert (found.rule, found.severity) == ("mean-of-batch-means", "warning")
+
+
+def test_programs_of_other_frameworks_are_left_alone() -> None:
+    text = """
+from mxnet import gluon
+
+def score(net, test_loader, metric):
+    for x, y in test_loader:
+        metric.update(y, net(x))
+    return metric.get()
+"""
+    assert rules_in(text) == []
+    assert rules_in(text.replace("mxnet import gluon", "mine import gluon")) != []

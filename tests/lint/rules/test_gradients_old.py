@@ -33,10 +33,21 @@ RAISES = [
 ]
 BEHIND = [
     TRAIN.format(after="total += loss.data"),
-    TRAIN.format(after="for p in model.parameters(): p.data.clamp_(-clip, clip)"),
-    TRAIN.format(after="for _, p in model.named_parameters(): p.data.mul_(0.9)"),
-    TRAIN.format(after="model.fc.weight.data.fill_(0.1)"),
     TRAIN.format(after="print(model(x).data)"),
+    TRAIN.format(after="out = model(x); out.data.clamp_(0, 1); print(out)"),
+    """\
+    import torch
+    import torch.nn.functional as F
+    from torch import nn
+
+    class Cosine(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(4, 4)
+
+        def forward(self, x):
+            return x @ F.normalize(self.fc.weight.data, dim=1).t()
+    """,
 ]
 
 
@@ -52,6 +63,11 @@ def test_data_of_tensors_is_a_hint(text: str) -> None:
 
 
 NO_TENSORS = [
+    TRAIN.format(after="for p in model.parameters(): p.data.clamp_(-clip, clip)"),
+    TRAIN.format(after="for _, p in model.named_parameters(): p.data.mul_(0.9)"),
+    TRAIN.format(after="for p in model.parameters(): p.grad.data.div_(2)"),
+    TRAIN.format(after="model.fc.weight.data.fill_(0.1)"),
+    TRAIN.format(after="torch.nn.init.zeros_(model.fc.bias.data)"),
     TRAIN.format(after="print(loader.data)"),
     TRAIN.format(after="total += loss.item()"),
     TRAIN.format(after="batch = loader.dataset; print(batch.data[0])"),

@@ -125,6 +125,8 @@ CLEAN = [
     trainer(LIN, CE, MINE),
     functions(LOG, "F.nll_loss", GIVEN),
     lightning("self.net(x)", "F.cross_entropy(self(x), y)"),
+    training("loss = criterion(model(x), y) + torch.log(torch.sigmoid(torch.ones(1))).item()",
+             "criterion = nn.MSELoss()"),
     # softmax for prediction only
     script("self.out(x) if self.training else torch.softmax(self.out(x), dim=1)", CE, CALL),
     # distillation: probabilities are the target

@@ -177,6 +177,8 @@ CLEAN = [
     script(LIN, "nn.MSELoss()", "criterion(outputs, labels)", 1),
     script(LIN, "nn.MSELoss()", "criterion(outputs.view(-1), labels.view(-1))", 1),
     script(LIN, "nn.MSELoss()", "criterion(outputs, labels.view_as(outputs))", 1),
+    script(LIN, "nn.MSELoss()", "criterion(outputs, labels.reshape(outputs.shape))", 1),
+    script(LIN, "nn.MSELoss()", "criterion(outputs, labels.view(outputs.size()))", 1),
     own("self.x[index], torch.tensor([float(self.y[index])])", ONE, "nn.MSELoss()",
         "loss_fn(model(x), y)"),
 ]  # fmt: skip

@@ -109,6 +109,7 @@ TENSOR = [
     NET + lines(FC, "self.w = torch.zeros(4)", "self.w.requires_grad = True") + USE,
     NET + lines(FC, "self.w = nn.Parameter(torch.randn(4)) * 0.01") + USE,
     NET + lines(FC, "self.w = nn.Parameter(torch.randn(4)).double()") + USE,
+    NET + lines(FC, "place = n.device", "self.w = nn.Parameter(torch.randn(4)).to(place)") + USE,
     NET + lines(FC, "self.w = torch.ones(4).to(torch.float64).requires_grad_(True)") + USE,
     NET
     + lines("self.w = torch.tensor([1.0], requires_grad=True)")
@@ -128,6 +129,8 @@ NO_TENSOR = [
     + "class Regression:\n    def __init__(self):\n"
     + lines("self.w = torch.randn(4, requires_grad=True)"),
     NET + lines(FC, "self.w = None") + USE,
+    NET + lines(FC, 'self.w = nn.Parameter(torch.randn(4)).to("cpu")') + USE,
+    NET + lines(FC, "self.w = nn.Parameter(torch.randn(4).to(n.device))") + USE,
 ]
 
 ON_CLASS = [

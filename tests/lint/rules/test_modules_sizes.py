@@ -53,6 +53,9 @@ MISFITS = [
     net(FC[1], forward=("x = x.view(-1, 8 * 4)", "return self.b(x)")),
 ]
 FITS = [
+    HEAD + "from mine import Attention\n\nclass Longer(Attention):\n"
+    "    def __init__(self):\n        super().__init__()\n"
+    "        self.query = nn.Sequential(self.query, nn.Linear(8, 8))\n",
     sequence("nn.Linear(2, 8)", "nn.ReLU()", "nn.Dropout(0.1)", "nn.Linear(8, 2)"),
     sequence("nn.Conv2d(3, 16, 3)", "nn.MaxPool2d(2)", "nn.Flatten()", "nn.Linear(3136, 10)"),
     sequence("nn.Linear(2, 8)", "nn.Unflatten(1, (2, 4))", "nn.Linear(4, 2)"),
@@ -69,6 +72,7 @@ FITS = [
     ),
     HEAD + "def make(a, b):\n    return nn.Sequential(nn.Linear(4, a), nn.Linear(b, 2))\n",
     HEAD + "layers = [nn.Linear(4, 8)]\nnet = nn.Sequential(*layers, nn.Linear(4, 2))\n",
+    HEAD + "net = nn.Linear(4, 4)\nfor _ in range(3):\n    net = nn.Sequential(net, nn.ReLU())\n",
 ]
 
 ONE_OBJECT = [

@@ -44,6 +44,9 @@ def test_a_load_that_says_what_is_none(text: str) -> None:
 
 
 WHOLE = [
+    "import torch\n\ndef make(model, path):\n    model.eval()\n"
+    "    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)\n    torch.save(model, path)\n"
+    "    return optimizer\n",
     "import torch\nfrom torchvision import models\nnet = models.resnet18()\n"
     "torch.save(net, 'net.pt')\n",
     "import torch\nfrom torch import nn\nnet = nn.Linear(2, 2)\n"
@@ -87,6 +90,9 @@ WHOLE = [
 ]
 NET = "from torch import nn\n\nclass Net(nn.Module):\n    pass\n"
 NOT_WHOLE = [
+    "import torch\n\ndef keep(model, optimizer, path):\n    torch.save(model, path)\n",
+    "import torch\n\ndef keep(model, path):\n    model.eval()\n"
+    "    if len(list(model.parameters())) == 0:\n        torch.save(model, path)\n",
     "import torch\nfrom torch import nn\nnet = nn.Linear(2, 2)\n"
     "torch.save(net.state_dict(), 'a')\n",
     "import torch\n\ndef save(model, path):\n    torch.save(model, path)\n",
@@ -134,7 +140,30 @@ def fit(model, optimizer, loss_fn, train_loader, evaluate, epochs):
     return model
 """
 LOAD = "model.load_state_dict(best_state)"
+STEPS = """\
+import copy
+import torch
+
+def fit(model, optimizer, loss_fn, batches, evaluate, steps, every):
+    best, best_state = 0.0, None
+    model.train()
+    for step in range(steps):
+        x, y = next(batches)
+        optimizer.zero_grad()
+        loss_fn(model(x), y).backward()
+        optimizer.step()
+        if step % every == 0:
+            score = evaluate(model)
+            if score > best:
+                best = score
+                {keep}
+        {use}
+"""
+LATER = "if step % 1000 == 999 and best_state is not None:\n            "
 KEPT = [
+    STEPS.format(
+        keep="best_state = model.state_dict()", use=LATER + "torch.save(best_state, 'best.pt')"
+    ),
     FIT.format(keep="best_state = model.state_dict()", use=LOAD),
     FIT.format(keep="best_state = model.state_dict().copy()", use=LOAD),
     FIT.format(keep="best_state = dict(model.state_dict())", use=LOAD),
@@ -194,6 +223,19 @@ KEPT = [
     """,
 ]
 NOT_KEPT = [
+    STEPS.format(
+        keep="best_state = copy.deepcopy(model.state_dict())",
+        use=LATER + "torch.save(best_state, 'best.pt')",
+    ),
+    STEPS.format(
+        keep="best_state = model.state_dict(); torch.save(best_state, 'best.pt')", use="pass"
+    ),
+    STEPS.format(
+        keep="best_state = model.state_dict()",
+        use="""best_state = model.state_dict()
+        torch.save(best_state, 'last.pt')""",
+    ),
+    STEPS.format(keep="best_state = model.state_dict()", use=LATER + "print(len(best_state))"),
     FIT.format(keep="best_state = copy.deepcopy(model.state_dict())", use=LOAD),
     FIT.format(keep="best_state = {k: v.clone() for k, v in model.state_dict().items()}", use=LOAD),
     FIT.format(keep="torch.save(model.state_dict(), 'best.pt')", use="pass"),

@@ -68,7 +68,8 @@ def test_other_loops_and_seeded_ones_are_none(text: str) -> None:
 
 def test_a_seed_in_another_file_counts() -> None:
     other = "import torch\n\ndef set_seed(n):\n    torch.manual_seed(n)\n\nset_seed(0)\n"
-    assert rules_in(NO_SEED[0], setup=other) == []
+    assert rules_in(f"import setup\n{NO_SEED[0]}", setup=other) == []
+    assert rules_in(NO_SEED[0], setup=other) == ["seed-missing"], "it does not import it"
 
 
 EPOCHS = """\

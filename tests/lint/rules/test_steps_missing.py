@@ -261,6 +261,27 @@ def train(model, train_loader, estimate):
 }
 
 
+STEPPED["a step of a class that is mixed in"] = (
+    TOP
+    + """
+class Template:
+    def make_update(self):
+        raise NotImplementedError
+
+    def optimizer_step(self):
+        ...
+
+class Rounds(Template):
+    def run(self):
+        for self.batch in self.batches:
+            self.optimizer.zero_grad()
+            self.loss = self.criterion(self.model(self.batch))
+            self.loss.backward()
+            self.optimizer_step()
+"""
+)
+
+
 @pytest.mark.parametrize("text", NO_STEP.values(), ids=NO_STEP)
 def test_a_missing_step_is_found(text: str) -> None:
     assert rules_in(text) == ["missing-step"]

@@ -129,6 +129,8 @@ def test_old_constructors_are_found(text: str) -> None:
             "return x * self.w",
             "self.w = nn.Parameter(torch.Tensor(n, 3))\nnn.init.xavier_uniform_(self.w)",
         ),
+        module("return x * self.w", "self.w = nn.Parameter(torch.Tensor(n, 3))")
+        + "model = Net(2)\nfor p in model.parameters():\n    p.data.uniform_(-0.1, 0.1)\n",
         HEAD + "y = torch.LongTensor([0, 1])\nz = torch.FloatTensor(np.zeros(3))\n",
         HEAD + "def f(x: torch.Tensor) -> torch.Tensor:\n    return x\n",
     ],

@@ -61,6 +61,7 @@ class Bindings:
         self._tree = tree
         self._of: dict[tuple[ast.AST, str], list[Binding]] = {}
         self._blocks: dict[ast.AST, Block] = {}
+        self._reaching: dict[ast.AST, Reaching] = {}
         for node in tree.each(ast.Assign):
             for target in node.targets:
                 self._target(target, node.value, node, "whole", self.block(node))
@@ -153,6 +154,11 @@ class Bindings:
         Args:
             use: A name or an attribute such as ``self.model``.
         """
+        if use not in self._reaching:
+            self._reaching[use] = self._look(use)
+        return self._reaching[use]
+
+    def _look(self, use: ast.AST) -> Reaching:
         name = key(use)
         scope: ast.AST = self._home(use, name)
         if isinstance(scope, ast.ClassDef) and "." in name:
@@ -176,7 +182,7 @@ class Bindings:
                 return Reaching(self.everywhere(scope, name), "nothing", scope)
 
     def _before(self, use: ast.AST, bindings: list[Binding]) -> tuple[list[Binding], bool]:
-        """Give the bindings that may reach a use, and whether one of them surely comes before it."""
+        """Give the bindings that may reach a use, and whether one surely comes before it."""
         place = self._tree.place(use)
         around = set(self._tree.above(use)) | {use}
         blocks = self._blocks_around(use)

@@ -10,8 +10,8 @@ from typing import Final, final
 
 from ._arrays import Tensors
 from ._classes import DATASETS, LIGHTNING, MODULES, bases, methods
-from ._flow import Flow
 from ._events import Event, events_in
+from ._flow import Flow
 from ._loops import Loop, Step, loops, steps
 from ._losses import LossCall, loss_calls
 from ._names import Names
@@ -59,6 +59,8 @@ class File:
         self.top = _defined(self.tree.root)
         self.project = Project()
         self._called: dict[ast.Call, Definition | None] = {}
+        self._dotted: dict[ast.AST, str] = {}
+        self.roles: dict[ast.AST, frozenset[Role]] = {}
         self._defined: dict[ast.AST, dict[str, ast.AST]] = {}
         self._events: dict[ast.AST, tuple[Event, ...]] = {}
 
@@ -165,7 +167,11 @@ class File:
         Args:
             node: The expression.
         """
-        return self.names.dotted(node)
+        if node is None:
+            return ""
+        if node not in self._dotted:
+            self._dotted[node] = self.names.dotted(node)
+        return self._dotted[node]
 
     def called(self, call: ast.Call) -> Definition | None:
         """Give the function, method or class of the project that is called.
@@ -291,7 +297,14 @@ class File:
         Args:
             node: An expression or a statement.
         """
-        return ast.get_source_segment(self.text, node) or ""
+        first, last = getattr(node, "lineno", 0), getattr(node, "end_lineno", None)
+        if not first or last is None:
+            return ""
+        lines = self.lines[first - 1 : last]
+        start, end = getattr(node, "col_offset", 0), getattr(node, "end_col_offset", None)
+        lines[-1] = lines[-1].encode()[:end].decode(errors="ignore")
+        lines[0] = lines[0].encode()[start:].decode(errors="ignore")
+        return "\n".join(lines)
 
     def events(self, node: ast.AST) -> tuple[Event, ...]:
         """Give what happens in a loop or function: `zero_grad`, `backward`, `step` and the like.

@@ -42,7 +42,8 @@ LAYERS: Final = {
 _SHAPES: Final = frozenset(
     {
         "view", "reshape", "squeeze", "unsqueeze", "flatten", "contiguous", "transpose", "permute",
-        "to", "cuda", "cpu", "clone", "float", "double", "half", "t", "movedim", "squeeze_", "unsqueeze_",
+        "to", "cuda", "cpu", "clone", "float", "double", "half", "t", "movedim", "squeeze_",
+        "unsqueeze_",
         "view_as", "reshape_as", "expand", "requires_grad_", "bfloat16", "swapaxes", "type_as",
     }
 )  # fmt: skip

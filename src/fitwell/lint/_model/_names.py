@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, cached_property
 from typing import Final, final
 
 from ._tree import Tree
@@ -39,10 +39,23 @@ class Names:
 
     def __init__(self, tree: Tree, package: str = "") -> None:
         self._alias: dict[str, str] = {}
+        self.modules: set[str] = set()  # what is imported, or holds what is
         self._package = package
         for node in tree.each(ast.Import, ast.ImportFrom):
             for alias, meant in self._imported(node):
                 self._alias.setdefault(alias, meant)
+                self.modules.add(meant)
+            if isinstance(node, ast.Import):
+                self.modules.update(item.name for item in node.names)
+
+    @cached_property
+    def _known(self) -> set[str]:
+        """All modules that are imported, or from which something is."""
+        found: set[str] = set()
+        for meant in self._alias.values():
+            parts = meant.split(".")
+            found.update(".".join(parts[:end]) for end in range(1, len(parts) + 1))
+        return found
 
     def _imported(self, node: ast.AST) -> Iterator[tuple[str, str]]:
         if isinstance(node, ast.Import):
@@ -91,7 +104,7 @@ class Names:
         Args:
             module: Such as ``torch``.
         """
-        return any(f"{meant}.".startswith(f"{module}.") for meant in self._alias.values())
+        return module in self._known
 
 
 @cache

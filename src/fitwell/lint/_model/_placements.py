@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
-from weakref import WeakKeyDictionary
 
 from ._tree import argument, constant, key, method, owner
 
@@ -26,8 +25,6 @@ _MANAGED_WORDS: Final = (
     "with torch.device",
     "DeviceDataLoader", "to_device", "move_to", "todevice", "set_device",
 )  # fmt: skip
-
-_IMPORTED: Final[WeakKeyDictionary[File, frozenset[str]]] = WeakKeyDictionary()
 
 
 def is_managed(file: File) -> bool:
@@ -107,31 +104,3 @@ def moved_models(files: list[File]) -> dict[ast.Call, Value]:
             known = file.values.of(on)
             found |= {value.call: value for value in known if value.kind == "module"}
     return found
-
-
-def connected(file: File) -> list[File]:
-    """Give the files that import a file, those that it imports, and itself.
-
-    Args:
-        file: The file.
-    """
-    stem = file.module_parts[-1] if file.module_parts else ""
-    imported = _imported(file)
-    found = [file]
-    for other in file.project.files:
-        name = other.module_parts[-1] if other.module_parts else ""
-        if other is not file and (name in imported or stem in _imported(other)):
-            found.append(other)
-    return found
-
-
-def _imported(file: File) -> frozenset[str]:
-    """Give all words of the names that a file imports."""
-    if file not in _IMPORTED:
-        words: set[str] = set()
-        for node in file.tree.each(ast.Import, ast.ImportFrom):
-            names = node.names
-            for name in [getattr(node, "module", None) or "", *(one.name for one in names)]:
-                words |= set(name.split("."))
-        _IMPORTED[file] = frozenset(words)
-    return _IMPORTED[file]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, final
@@ -49,11 +49,15 @@ class Project:
 
     Args:
         files: All of them.
+        near: For each file itself, those that it imports and those that import it.
     """
 
-    def __init__(self, files: Iterable[File] = ()) -> None:
+    def __init__(
+        self, files: Iterable[File] = (), near: Mapping[File, Iterable[File]] | None = None
+    ) -> None:
         self._by_stem: dict[str, list[File]] = {}
         self.files: list[File] = []
+        self._near = near or {}
         self._found: dict[tuple[str, str], Definition | None] = {}
         self._sites: dict[ast.AST, list[CallSite]] = {}
         self.cycles = 0  # names that led back to themselves, so far
@@ -72,6 +76,14 @@ class Project:
         stem = path.parent.name if path.name == "__init__.py" else path.stem
         self._by_stem.setdefault(stem, []).append(file)
         file.project = self
+
+    def near(self, file: File) -> list[File]:
+        """Give a file, those that it imports and those that import it.
+
+        Args:
+            file: Of the project.
+        """
+        return list(self._near.get(file, (file,)))
 
     def find(self, file: File, name: str, depth: int = 0) -> Definition | None:
         """Give what a dotted name stands for in a file, if the project defines it.
@@ -113,7 +125,7 @@ class Project:
         fitting = [
             one
             for one in self._by_stem.get(parts[-1], ())
-            if one.module_parts[-len(parts) :] == tuple(parts)
+            if one.module_parts[-len(parts) :] == tuple(parts) and _in_reach(file, one, len(parts))
         ]
         if len(fitting) < 2:
             return fitting[0] if fitting else None
@@ -148,6 +160,49 @@ class Project:
                 self._sites.setdefault(found.node, []).append(site)
         for file in self.files:
             file.forget()
+
+
+def programs(files: Sequence[File]) -> Iterator[Project]:
+    """Sort files into programs: those that import from each other, whatever lies beside them.
+
+    Args:
+        files: All that were read.
+    """
+    index = Project(files)
+    leader = {file: file for file in files}
+
+    def of(file: File) -> File:
+        while leader[file] is not file:
+            leader[file] = leader[leader[file]]
+            file = leader[file]
+        return file
+
+    near: dict[File, set[File]] = {file: {file} for file in files}
+    for file in files:
+        for name in file.names.modules:
+            parts = name.split(".")
+            for cut in range(len(parts), 0, -1):
+                module = index._module(file, parts[:cut])
+                if module is not None:
+                    leader[of(module)] = of(file)
+                    near[file].add(module)
+                    near[module].add(file)
+                    break
+    groups: dict[File, list[File]] = {}
+    for file in files:
+        groups.setdefault(of(file), []).append(file)
+    for group in groups.values():
+        yield Project(group, near)
+
+
+def _in_reach(file: File, module: File, parts: int) -> bool:
+    """Say whether a file can import a module by a name of so many parts.
+
+    A name of one part is that of a file beside it, in a folder above, or in a folder of sources.
+    """
+    root = module.module_parts[:-parts]
+    beside = file.module_parts[: len(root)] == root
+    return parts > 1 or beside or root[-1:] in (("src",), ("lib",))
 
 
 def _shared(one: tuple[str, ...], other: tuple[str, ...]) -> int:

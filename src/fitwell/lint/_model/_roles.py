@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from typing import TYPE_CHECKING, Final, Literal
 
 from ._tree import argument, constant, key, method
@@ -32,7 +33,6 @@ _WITH_TRAIN: Final = frozenset(
 _PARTS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _PATHS: Final = frozenset({"join", "joinpath", "Path", "str"})
 _NONE: Final[frozenset[Role]] = frozenset()
-_DEPTH: Final = 6
 
 
 def words_of(name: str) -> list[str]:
@@ -44,6 +44,7 @@ def words_of(name: str) -> list[str]:
     return [part.lower() for part in _PARTS.findall(name)]
 
 
+@cache
 def role_of_name(name: str) -> frozenset[Role]:
     """Give what an identifier says that data are for.
 
@@ -77,42 +78,49 @@ def role_of_path(node: ast.AST | None) -> frozenset[Role]:
     return next((role_of_path(one) for one in reversed(inner) if role_of_path(one)), _NONE)
 
 
-def role(file: File, node: ast.AST | None, depth: int = 0) -> frozenset[Role]:
+def role(file: File, node: ast.AST | None) -> frozenset[Role]:
     """Give what data are for; nothing if that is not known, several if names differ.
 
     Args:
         file: Where the expression stands.
         node: A loader, a data set, an array.
-        depth: How far names were followed.
     """
-    if node is None or depth > _DEPTH:
+    if node is None:
         return frozenset()
+    known = file.roles
+    if node not in known:
+        known[node] = frozenset()  # for names that lead back to themselves
+        known[node] = _look(file, node)
+    return known[node]
+
+
+def _look(file: File, node: ast.AST) -> frozenset[Role]:
     if isinstance(node, ast.Subscript) and isinstance(constant(node.slice), str):
         return role_of_name(str(constant(node.slice)))
     if isinstance(node, (ast.Name, ast.Attribute)):
-        return role_of_name(key(node).rpartition(".")[2]) or _followed(file, node, depth)
+        return role_of_name(key(node).rpartition(".")[2]) or _followed(file, node)
     if isinstance(node, ast.Call):
-        return _of_call(file, node, depth)
+        return _of_call(file, node)
     if isinstance(node, (ast.Subscript, ast.Starred)):
-        return role(file, node.value, depth + 1)
+        return role(file, node.value)
     return frozenset()
 
 
-def _followed(file: File, node: ast.AST, depth: int) -> frozenset[Role]:
+def _followed(file: File, node: ast.AST) -> frozenset[Role]:
     if not key(node):
         return frozenset()
     reaching = file.values.bindings.reaching(node)
     found: frozenset[Role] = frozenset()
     for binding in reaching.bindings:
         if binding.how == "whole":
-            found |= role(file, binding.value, depth + 1)
+            found |= role(file, binding.value)
     if reaching.rest == "parameter":
         for there, value in arguments_of(file, reaching.scope, key(node)):
-            found |= role(there, value, depth + 1)
+            found |= role(there, value)
     return found
 
 
-def _of_call(file: File, call: ast.Call, depth: int) -> frozenset[Role]:
+def _of_call(file: File, call: ast.Call) -> frozenset[Role]:
     for name in ("split", "mode", "subset", "image_set", "partition", "phase", "stage"):
         text = constant(argument(call, name))
         if isinstance(text, str) and role_of_name(text):
@@ -129,7 +137,7 @@ def _of_call(file: File, call: ast.Call, depth: int) -> frozenset[Role]:
     value = file.made(call, "loader", "dataset")
     if value is not None or dotted.startswith("torch.utils.data."):
         inner = argument(call, "dataset", 0) or argument(call, "root", 0)
-        found = role(file, inner, depth + 1) or role_of_path(inner)
+        found = role(file, inner) or role_of_path(inner)
         if found:
             return found
         texts = [constant(one) for one in call.args]

@@ -171,7 +171,7 @@ class Values:
         return definition.file.values._of(definition.node, item)
 
     def _attribute(self, node: ast.Attribute, item: int | None) -> frozenset[Value] | None:
-        """Follow ``model.head`` into the class of ``model``, and ``self.head`` into a base class."""
+        """Follow ``model.head`` into the class of ``model``, ``self.head`` into a base class."""
         if key(node.value) == "self":
             home = self._file.tree.inside(node, ast.ClassDef)
             owners = [Definition(self._file, home)] if home is not None else []

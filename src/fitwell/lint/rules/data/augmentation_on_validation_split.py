@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 from ..._model._file import File
 from ..._model._loaders import loaders, role_of_target
+from ..._model._once import per_project
+from ..._model._project import Project
 from ..._model._roles import held_out, role_of_name
 from ..._model._sources import sources
 from ..._model._transforms import data_sets
@@ -22,7 +24,7 @@ def check(file: File) -> Iterator[Found]:
     Args:
         file: The file.
     """
-    random = _random_sets(file)
+    random = _random_sets(file.project)
     if not random or _changes_transform(file):
         return
     for call in file.calls("torch.utils.data.random_split", "torch.utils.data.Subset"):
@@ -38,10 +40,11 @@ def check(file: File) -> Iterator[Found]:
             yield Found(loader.call, _message(names), _FIX)
 
 
-def _random_sets(file: File) -> dict[ast.Call, list[str]]:
+@per_project
+def _random_sets(project: Project) -> dict[ast.Call, list[str]]:
     """Give the data sets of the project with random parts, those held out left aside."""
     found: dict[ast.Call, list[str]] = {}
-    for one in file.project.files:
+    for one in project.files:
         for data in data_sets(one):
             if not held_out(data.roles) and data.parts.random:
                 found[data.call] = data.parts.random

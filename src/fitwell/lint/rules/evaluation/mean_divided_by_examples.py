@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 
 from ..._model._averages import divisions, is_loader
@@ -18,7 +19,7 @@ def check(file: File) -> Iterator[Found]:
     for one in divisions(file):
         if one.sum.amount != "mean" or one.per != "examples":
             continue
-        if not is_loader(file, one.sum.loop.loader):
+        if not is_loader(file, one.sum.loop.loader) or _multiplied(file, one.node):
             continue
         yield Found(
             one.node,
@@ -26,6 +27,15 @@ def check(file: File) -> Iterator[Found]:
             " number of examples: the result is too small by the batch size.",
             "Multiply each mean by the batch size before it is added.",
         )
+
+
+def _multiplied(file: File, node: ast.AST) -> bool:
+    """Say whether the result is multiplied by something like the batch size."""
+    around = file.tree.parent(node)
+    if not isinstance(around, ast.BinOp) or not isinstance(around.op, ast.Mult):
+        return False
+    other = around.right if around.left is node else around.left
+    return not isinstance(other, ast.Constant)
 
 
 RULE = Rule(

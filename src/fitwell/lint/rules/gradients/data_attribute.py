@@ -12,6 +12,7 @@ from ..._model._tree import constant, key, method, owner
 from ..._rule import Found, Rule
 
 _TENSORS = ("weight", "bias", "grad")
+_LEAVING = {"numpy", "tolist", "item"}
 
 
 def check(file: File) -> Iterator[Found]:
@@ -35,7 +36,7 @@ def check(file: File) -> Iterator[Found]:
                     f"Write `{name}.item()`.",
                 )
                 continue
-        if _is_tensor(file, node.value):
+        if _is_tensor(file, node.value) and not _is_harmless(file, node):
             yield Found(
                 node,
                 f"`{ast.unparse(node)}` shares its values with the tensor, and autograd does not"
@@ -62,16 +63,45 @@ def _is_scalar(file: File, node: ast.expr, trained: set[str]) -> bool:
     return not any(keyword.arg in ("reduction", "reduce") for keyword in made.call.keywords)
 
 
+def _is_harmless(file: File, node: ast.Attribute) -> bool:
+    """Say whether it is the old way to write what no graph depends on.
+
+    Parameters and gradients that are set, clipped or copied between steps, and values that leave
+    torch at once.
+    """
+    above = file.tree.parent(node)
+    if _LEAVING & set(_chain(file, above)):
+        return True
+    of_parameter = isinstance(node.value, ast.Attribute) or _is_from_parameters(file, node.value)
+    function = file.tree.function(node)
+    return of_parameter and (function is None or function.name != "forward")
+
+
+def _chain(file: File, node: ast.AST | None) -> Iterator[str]:
+    """Give the names of the methods that are called one after another on a value."""
+    above = node
+    while isinstance(above, (ast.Attribute, ast.Call)):
+        if isinstance(above, ast.Attribute):
+            yield above.attr
+        above = file.tree.parent(above)
+
+
 def _is_tensor(file: File, node: ast.expr) -> bool:
     if isinstance(node, ast.Attribute) and node.attr in _TENSORS:
         return True
-    if isinstance(node, ast.Name):
-        bindings = file.values.bindings.reaching(node).bindings
-        if bindings and all(
-            one.how == "each" and _gives_parameters(one.value, one.index) for one in bindings
-        ):
-            return True
+    if _is_from_parameters(file, node):
+        return True
     return Graph(file).of(node).state in ("live", "cut")
+
+
+def _is_from_parameters(file: File, node: ast.expr) -> bool:
+    """Say whether a name goes through the parameters of a model."""
+    if not isinstance(node, ast.Name):
+        return False
+    bindings = file.values.bindings.reaching(node).bindings
+    return bool(bindings) and all(
+        one.how == "each" and _gives_parameters(one.value, one.index) for one in bindings
+    )
 
 
 def _gives_parameters(value: ast.expr | None, index: int | None) -> bool:

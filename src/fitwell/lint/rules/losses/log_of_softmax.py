@@ -11,6 +11,7 @@ from ..._model._losses import shown
 from ..._model._tree import owner
 from ..._rule import Edit, Found, Rule, replaced
 
+_WRITTEN = ("torch.ones", "torch.zeros", "torch.full", "torch.tensor", "torch.arange")
 _LOGS = ("torch.log", "numpy.log", "torch.log2", "torch.log10")
 
 
@@ -27,7 +28,7 @@ def check(file: File) -> Iterator[Found]:
             given.append((call, on))
     for call, value in given:
         done = file.flow.is_last(value, "softmax", "sigmoid")
-        if done is None:
+        if done is None or _is_of_constants(file, done):
             continue
         better = "log_softmax" if done.kind == "softmax" else "logsigmoid"
         yield Found(
@@ -38,6 +39,12 @@ def check(file: File) -> Iterator[Found]:
             edits=_edits(file, call, value, done),
             certain=_certain(file, call, value, done),
         )
+
+
+def _is_of_constants(file: File, done: Operation) -> bool:
+    """Say whether the logits are written down: ``torch.sigmoid(torch.ones(1))``."""
+    inner = done.argument
+    return isinstance(inner, ast.Call) and file.dotted(inner.func) in _WRITTEN
 
 
 def _certain(file: File, call: ast.Call, value: ast.expr, done: Operation) -> bool:

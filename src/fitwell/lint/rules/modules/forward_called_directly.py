@@ -22,27 +22,15 @@ def check(file: File) -> Iterator[Found]:
         on = owner(call)
         if on is None or not key(on) or file.tree.function(call) in _wrappers(file):
             continue
-        if key(on) == "self":
-            if not _own_forward(file, call):
-                continue
-        elif not _is_module(file, on):
+        if key(on) == "self" or not _is_module(file, on):
             continue
         (line, column), (_, end) = span(file, call.func)[1], span(file, on)
         yield Found(
             call,
             f"`{key(on)}.forward(...)` passes over the hooks that `{key(on)}(...)` runs.",
             f"Call `{key(on)}(...)`.",
-            edits=() if key(on) == "self" else (Edit(end, (line, column), ""),),
-            certain=key(on) != "self",
+            edits=(Edit(end, (line, column), ""),),
         )
-
-
-def _own_forward(file: File, call: ast.Call) -> bool:
-    """Say whether ``self.forward(x)`` stands in a module, and not where it is called anyway."""
-    home, function = file.tree.inside(call, ast.ClassDef), file.tree.function(call)
-    if home not in file.modules or home is None or function is None:
-        return False
-    return function.name not in ("__call__", "forward") and "__call__" not in file.methods(home)
 
 
 def _is_module(file: File, on: ast.expr) -> bool:

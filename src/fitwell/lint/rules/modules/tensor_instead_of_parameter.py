@@ -46,8 +46,8 @@ def _look(
         if not _given_elsewhere(file, name):
             yield Found(
                 statement,
-                f"`{name}` is computed from a parameter and is none itself: it is not registered.",
-                "Compute first, and make `nn.Parameter(...)` of the result.",
+                f"`{name}` is {_how(value)} a parameter and is none itself: it is not registered.",
+                "Compute or move first, and make `nn.Parameter(...)` of the result.",
             )
         return
     made = _fresh(file, value)
@@ -74,9 +74,21 @@ def _changed_parameter(file: File, value: ast.expr) -> ast.expr | None:
     """Give the parameter inside of ``nn.Parameter(...) * 0.01`` or ``nn.Parameter(...).cuda()``."""
     if isinstance(value, ast.BinOp):
         return next((one for one in (value.left, value.right) if is_parameter(file, one)), None)
-    if isinstance(value, ast.Call) and method(value) in _COPIES:
+    if isinstance(value, ast.Call) and (method(value) in _COPIES or _is_move(value)):
         return owner(value) if is_parameter(file, owner(value)) else None
     return None
+
+
+def _is_move(value: ast.expr) -> bool:
+    """Say whether an expression is ``x.to(device)``, and not to the CPU by its name."""
+    if not isinstance(value, ast.Call) or method(value) != "to":
+        return False
+    place = argument(value, "device", 0)
+    return place is not None and constant(place) != "cpu"
+
+
+def _how(value: ast.expr) -> str:
+    return "a copy on a device of" if _is_move(value) else "computed from"
 
 
 def _fresh(file: File, value: ast.expr) -> ast.Call | None:

@@ -78,13 +78,38 @@ def _is_kept(file: File, assign: ast.Assign, name: str, model: str) -> bool:
         return False
     scope = tree.scope(assign)
     for use in file.uses(name):
-        outside = tree.place(use) > tree.place(assign) and not tree.holds(loop, use)
+        after = tree.place(use) > tree.place(assign) and (
+            not tree.holds(loop, use) or _is_late(file, assign, loop, use)
+        )
         same = name.startswith("self.") or tree.scope(use) is scope
-        if outside and same and _takes_state(file, use):
+        if after and same and _takes_state(file, use):
             bindings = file.values.bindings.reaching(use).bindings
             if any(binding.statement is assign for binding in bindings):
                 return True
     return False
+
+
+def _is_late(file: File, assign: ast.Assign, loop: ast.AST, use: ast.expr) -> bool:
+    """Say whether a state of an earlier round is used, in a round that may not have kept one."""
+    tree, name = file.tree, key(assign.targets[0])
+    kept = tree.inside(assign, ast.If)
+    if kept is None or not tree.holds(loop, kept) or tree.holds(kept, use):
+        return False
+    for other in file.uses(name):
+        stored = isinstance(getattr(other, "ctx", None), ast.Store)
+        if stored and tree.holds(loop, other) and not tree.holds(assign, other):
+            return False
+    words = _words(kept.test)
+    for above in tree.above(use):
+        if above is loop:
+            return True
+        if isinstance(above, ast.If) and words & _words(above.test):
+            return False
+    return False
+
+
+def _words(node: ast.expr) -> set[str]:
+    return {key(one) for one in ast.walk(node)} - {""}
 
 
 def _is_kept_by_object(file: File, assign: ast.Assign, name: str) -> bool:

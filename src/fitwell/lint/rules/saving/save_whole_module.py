@@ -9,7 +9,7 @@ from ..._model._classes import MODULES
 from ..._model._file import File
 from ..._model._once import per_project
 from ..._model._project import Project
-from ..._model._tree import argument, constant, key
+from ..._model._tree import argument, constant, key, method, owner
 from ..._rule import Found, Rule
 
 
@@ -62,7 +62,23 @@ def _is_module(file: File, node: ast.expr) -> bool:
         home = file.tree.inside(node, ast.ClassDef)
         return home is not None and file.derives(home, MODULES)
     found = file.made(node, "module")
-    return found is not None and not found.name.startswith("torch.jit.")
+    if found is not None:
+        return not found.name.startswith("torch.jit.")
+    return not file.values.of(node) and _is_used_as_module(file, node)
+
+
+def _is_used_as_module(file: File, node: ast.expr) -> bool:
+    """Say whether a parameter of the function around is trained in it: an optimizer has it."""
+    if file.values.bindings.reaching(node).rest != "parameter":
+        return False
+    scope = file.tree.scope(node)
+    name, given = key(node), set()
+    for call in file.method_calls("parameters", "train", "eval"):
+        if key(owner(call)) == name and file.tree.scope(call) is scope:
+            around = file.tree.parent(call)
+            step = isinstance(around, ast.Call) and file.made(around, "optimizer") is not None
+            given.add("optimizer" if step else method(call))
+    return "optimizer" in given and bool(given & {"train", "eval"})
 
 
 RULE = Rule(

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from ..._model._file import File
-from ..._model._placements import connected, is_managed
+from ..._model._placements import is_managed
 from ..._model._tree import argument, constant
 from ..._rule import Found, Rule
 
@@ -31,7 +31,7 @@ def check(file: File) -> Iterator[Found]:
     if "cuda" not in file.text or is_managed(file):
         return
     places = sorted(_places(file), key=lambda node: (node.lineno, node.col_offset))
-    if not places or any(_asks(one) for one in connected(file)):
+    if not places or any(_asks(one) for one in file.project.near(file)):
         return
     first = places[0]
     yield Found(

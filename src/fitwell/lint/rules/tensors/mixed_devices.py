@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from ..._model._file import File
 from ..._model._loops import Loop
 from ..._model._origins import is_model_call
-from ..._model._placements import connected, is_managed, moved_models, moves
+from ..._model._placements import is_managed, moved_models, moves
 from ..._model._tensor_batches import batch_of, is_batch_tensor
 from ..._model._tree import argument, key, method
 from ..._model._values import Value
@@ -33,7 +33,7 @@ def check(file: File) -> Iterator[Found]:
     Args:
         file: The file.
     """
-    near = connected(file)
+    near = file.project.near(file)
     if any(is_managed(one) for one in near) or not any(list(moves(one)) for one in near):
         return
     moved = moved_models(near)
