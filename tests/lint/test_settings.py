@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fitwell.core.errors import DataError, UnknownName
-from fitwell.lint import Config, Source, check_sources, read_config, rules, themes
+from fitwell.lint import Config, Source, _engine, check_sources, read_config, rules, themes
 
 FAULTY = "from torch import nn\nlayer = nn.Linear(2, 3),{comment}\n"
 
@@ -129,3 +130,20 @@ def test_a_wrong_setting_is_named(
 ) -> None:
     with pytest.raises(error, match=message):
         settings(tmp_path, text)
+
+
+def test_a_rule_that_fails_takes_nothing_else_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(file: object) -> list[object]:
+        raise RecursionError("too deep\nreally")
+
+    broken = replace(rules()["missing-zero-grad"], check=fails)
+    config = Config(select=("modules", "missing-zero-grad"))
+    monkeypatch.setattr(Config, "rules", lambda self: [broken, rules()["trailing-comma"]])
+    monkeypatch.setattr(_engine, "strict", False)
+    first, second = check_sources([Source("train.py", FAULTY.format(comment=""))], config)
+    assert (first.rule, first.severity) == ("missing-zero-grad", "hint")
+    assert "(RecursionError: too deep)" in first.message
+    assert second.rule == "trailing-comma"
+    monkeypatch.setattr(_engine, "strict", True)
+    with pytest.raises(RecursionError, match="too deep"):
+        check_sources([Source("train.py", FAULTY.format(comment=""))], config)

@@ -17,12 +17,14 @@ from ._config import Config
 from ._ignore import Ignored
 from ._model._file import File
 from ._model._project import programs
-from ._rule import Edit, Rule, Severity, span
+from ._rule import Edit, Found, Rule, Severity, span
 from ._sources import Source
 from .rules import rules
 
 UNREAD: Final = "syntax-error"
 """Stands for the rule of a finding about a file that cannot be read."""
+strict = False
+"""Whether the error of a rule that fails is raised; the tests set it."""
 _LINES_PER_PROCESS: Final = 5_000
 _MOST_PROCESSES: Final = 8
 
@@ -68,8 +70,6 @@ def check_texts(texts: Mapping[str, str], chosen: Sequence[Rule] | None = None) 
 
     Raises:
         SyntaxError: A text is not Python.
-
-    Source: Each rule names its own.
     """
     with _no_collection():
         files = [File(path, text) for path, text in texts.items()]
@@ -198,10 +198,22 @@ def _forked(files: Sequence[File], check: Callable[[File], list[Finding]], answe
         os._exit(code)
 
 
+def _asked(rule: Rule, file: File) -> list[Found]:
+    """Ask a rule; if it fails, say so in a hint, so that what the others find is not lost."""
+    try:
+        return sorted(rule.check(file), key=lambda one: not one.certain)
+    except Exception as err:
+        if strict:
+            raise
+        what = f"{type(err).__name__}: {err}".splitlines()[0]
+        message = f"This rule failed on the file, which is a fault of fitwell ({what})."
+        return [Found(file.tree.root, message, "Report it; the other rules were asked.", (), False)]
+
+
 def _of_file(file: File, chosen: Iterable[Rule]) -> Iterator[Finding]:
     for rule in chosen:
         seen: set[int] = set()
-        for found in sorted(rule.check(file), key=lambda one: not one.certain):
+        for found in _asked(rule, file):
             (line, column), (end_line, end_column) = span(file, found.node)
             if line in seen:
                 continue

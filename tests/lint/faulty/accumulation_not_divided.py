@@ -1,4 +1,4 @@
-# fault: 13 the loss of each of the accumulated batches is not divided by accum_steps
+# fault: 13 [gradient-accumulation-not-divided] the loss of each of the accumulated batches is not divided by accum_steps
 import torch
 import torch.nn.functional as F
 from torch import nn

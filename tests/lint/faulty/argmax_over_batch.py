@@ -1,4 +1,4 @@
-# fault: 13 argmax(dim=0) picks an example per class, not a class per example
+# fault: 13 [argmax-over-batch] argmax(dim=0) picks an example per class, not a class per example
 import torch
 import torch.nn as nn
 from torch.utils.data import DataLoader, TensorDataset

@@ -1,4 +1,4 @@
-# fault: 19 the validation part is split from the augmented dataset, so it is augmented too
+# fault: 19 [augmentation-on-validation-split] the validation part is split from the augmented dataset, so it is augmented too
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, random_split

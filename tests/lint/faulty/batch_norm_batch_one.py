@@ -1,4 +1,4 @@
-# fault: 11 batch_size=1 with BatchNorm1d in training: ValueError, one value per channel
+# fault: 24 [batch-norm-batch-of-one] batch_size=1 with BatchNorm1d in training: ValueError, one value per channel
 import torch
 import torch.nn as nn
 from torch.utils.data import DataLoader, TensorDataset

@@ -1,4 +1,4 @@
-# fault: 32 nn.BCELoss gets (target, prediction): wrong gradients, the run breaks down
+# fault: 32 [swapped-loss-arguments] nn.BCELoss gets (target, prediction): wrong gradients, the run breaks down
 import torch
 import torch.nn as nn
 import torch.optim as optim

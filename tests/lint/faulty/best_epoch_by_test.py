@@ -1,4 +1,4 @@
-# fault: 38 the checkpoint is chosen by test accuracy, which is then reported
+# fault: 38 [test-set-in-selection] the checkpoint is chosen by test accuracy, which is then reported
 import copy
 
 import torch

@@ -1,4 +1,4 @@
-# fault: 39 best_state = model.state_dict() keeps references: it is the last state, not the best
+# fault: 39 [best-state-by-reference] best_state = model.state_dict() keeps references: it is the last state, not the best
 import torch
 import torch.nn as nn
 from sklearn.datasets import load_diabetes

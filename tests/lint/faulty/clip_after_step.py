@@ -1,4 +1,4 @@
-# fault: 18 clipping after optimizer.step() comes too late
+# fault: 18 [misplaced-clipping] clipping after optimizer.step() comes too late
 import torch
 import torch.nn as nn
 from torch.utils.data import DataLoader, TensorDataset

@@ -1,4 +1,4 @@
-# fault: 30 clip_grad_norm_ before backward clips nothing: the gradients were just cleared
+# fault: 30 [misplaced-clipping] clip_grad_norm_ before backward clips nothing: the gradients were just cleared
 import torch
 from torch import nn, optim
 from torch.nn.utils import clip_grad_norm_

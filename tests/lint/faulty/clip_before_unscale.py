@@ -1,4 +1,4 @@
-# fault: 16 gradients are clipped while they are still scaled by the GradScaler
+# fault: 16 [clip-before-unscale] gradients are clipped while they are still scaled by the GradScaler
 import torch
 import torch.nn as nn
 from torch.amp import GradScaler, autocast

@@ -1,4 +1,4 @@
-# fault: 35 optimizers are compared from different random weights and orders: no seed anywhere
+# fault: 34 [seed-missing] optimizers are compared from different random weights and orders: no seed anywhere
 import torch
 import torch.nn as nn
 from sklearn.datasets import load_digits

@@ -1,4 +1,4 @@
-# fault: 17 CosineAnnealingLR with T_max in epochs is stepped for every batch
+# fault: 17 [scheduler-every-batch] CosineAnnealingLR with T_max in epochs is stepped for every batch
 import torch
 import torch.nn.functional as F
 from torch import nn

@@ -1,4 +1,4 @@
-# fault: 26 outputs and gradients norms are copied to the CPU at every training step: a sync each time
+# fault: 26 [sync-every-step hint] outputs and gradients norms are copied to the CPU at every training step: a sync each time
 import torch
 import torch.nn as nn
 from torch.utils.data import DataLoader, TensorDataset

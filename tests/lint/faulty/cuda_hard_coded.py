@@ -1,4 +1,4 @@
-# fault: 21 .cuda() without a check fails on a machine without a GPU
+# fault: 21 [cuda-hard-coded] .cuda() without a check fails on a machine without a GPU
 import torch
 import torch.nn as nn
 from torch.utils.data import DataLoader, TensorDataset

@@ -1,4 +1,4 @@
-# fault: 15 hidden.data inside forward cuts the encoder off from the loss
+# fault: 15 [data-attribute hint] hidden.data inside forward cuts the encoder off from the loss
 import torch
 import torch.nn as nn
 from sklearn.datasets import load_digits

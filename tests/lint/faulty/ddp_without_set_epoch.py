@@ -1,4 +1,4 @@
-# fault: 29 DistributedSampler without set_epoch: every epoch has the same order
+# fault: 21 [sampler-without-set-epoch] DistributedSampler without set_epoch: every epoch has the same order
 import os
 
 import torch

@@ -1,4 +1,4 @@
-# fault: 14 the optimizer gets the encoder's parameters only, the decoder stays as initialised
+# fault: 13 [parameters-not-in-optimizer] the optimizer gets the encoder's parameters only, the decoder stays as initialised
 import torch
 from sklearn.datasets import load_digits
 from torch import nn, optim

@@ -1,4 +1,4 @@
-# fault: 10 the prediction is detached before the loss: backward raises, no gradient reaches the model
+# fault: 10 [loss-cut-from-graph] the prediction is detached before the loss: backward raises, no gradient reaches the model
 import torch
 import torch.nn as nn
 from torch.utils.data import DataLoader, TensorDataset

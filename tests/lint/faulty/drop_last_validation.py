@@ -1,4 +1,4 @@
-# fault: 14 drop_last=True on the validation loader leaves out up to 127 examples
+# fault: 14 [drop-last-on-evaluation] drop_last=True on the validation loader leaves out up to 127 examples
 import torch
 import torch.nn as nn
 import torch.utils.data as tud

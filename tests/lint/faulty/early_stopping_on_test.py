@@ -1,4 +1,4 @@
-# fault: 52 early stopping watches the test loss
+# fault: 52 [test-set-in-selection] early stopping watches the test loss
 import argparse
 
 import torch

@@ -1,4 +1,4 @@
-# fault: 29 validation every 20 steps calls eval() and training goes on in evaluation mode
+# fault: 29 [train-never-restored] validation every 20 steps calls eval() and training goes on in evaluation mode
 import itertools
 
 import torch

@@ -1,4 +1,4 @@
-# fault: 32 evaluation keeps dropout and batch norm in training mode
+# fault: 33 [missing-eval] evaluation keeps dropout and batch norm in training mode
 import torch
 import torch.nn as nn
 from sklearn.datasets import load_digits

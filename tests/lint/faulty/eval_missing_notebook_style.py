@@ -1,4 +1,4 @@
-# fault: 35 the test predictions are made with dropout still active
+# fault: 35 [missing-eval] the test predictions are made with dropout still active
 import torch
 from sklearn.datasets import load_breast_cancer
 from sklearn.metrics import roc_auc_score

@@ -1,4 +1,4 @@
-# fault: 14 class labels as float32 for CrossEntropyLoss: RuntimeError
+# fault: 37 [float-labels-for-cross-entropy] class labels as float32 for CrossEntropyLoss: RuntimeError
 import pandas as pd
 import torch
 from sklearn.datasets import load_wine

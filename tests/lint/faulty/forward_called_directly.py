@@ -1,4 +1,4 @@
-# fault: 30 model.forward(x) skips the hook that is registered on the model
+# fault: 30 [forward-called-directly] model.forward(x) skips the hook that is registered on the model
 import torch
 import torch.nn as nn
 from torch.utils.data import DataLoader, TensorDataset

@@ -1,4 +1,4 @@
-# fault: 17 F.dropout without training=self.training stays active after eval()
+# fault: 17 [functional-dropout-without-training] F.dropout without training=self.training stays active after eval()
 import torch
 import torch.nn as nn
 import torch.nn.functional as F

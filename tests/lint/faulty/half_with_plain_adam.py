@@ -1,4 +1,4 @@
-# fault: 14 model.half() with a plain Adam: float16 weights and no loss scaling, eps is zero in half
+# fault: 14 [half-with-plain-optimizer] model.half() with a plain Adam: float16 weights and no loss scaling, eps is zero in half
 import torch
 import torch.nn as nn
 from torch.utils.data import DataLoader, TensorDataset

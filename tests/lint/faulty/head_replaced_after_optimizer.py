@@ -1,4 +1,4 @@
-# fault: 26 the classifier is replaced after the optimizer was made, the new layer is never updated
+# fault: 26 [layer-replaced-after-optimizer] the classifier is replaced after the optimizer was made, the new layer is never updated
 import torch
 import torch.nn as nn
 from torch.utils.data import DataLoader

@@ -1,4 +1,4 @@
-# fault: 26 w -= lr * w.grad outside no_grad: RuntimeError, in-place on a leaf that requires grad
+# fault: 26 [in-place-on-leaf] w -= lr * w.grad outside no_grad: RuntimeError, in-place on a leaf that requires grad
 import torch
 
 torch.manual_seed(0)

@@ -1,4 +1,4 @@
-# fault: 36 a new tensor made from loss.item() has no path to the model; the weights never change
+# fault: 35 [loss-cut-from-graph] a new tensor made from loss.item() has no path to the model; the weights never change
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset

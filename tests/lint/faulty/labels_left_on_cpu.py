@@ -1,4 +1,4 @@
-# fault: 14 the inputs go to the device, the labels stay on the CPU
+# fault: 14 [mixed-devices] the inputs go to the device, the labels stay on the CPU
 import torch
 import torch.nn as nn
 from torch.utils.data import DataLoader, TensorDataset

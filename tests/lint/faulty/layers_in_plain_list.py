@@ -1,4 +1,4 @@
-# fault: 12 the hidden layers live in a plain list: not in parameters(), not moved by .to()
+# fault: 12 [layers-in-plain-list] the hidden layers live in a plain list: not in parameters(), not moved by .to()
 import torch
 import torch.nn.functional as F
 from torch import nn

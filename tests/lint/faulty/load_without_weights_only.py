@@ -1,4 +1,4 @@
-# fault: 20 torch.load(..., weights_only=False) of a file from anywhere runs its pickle
+# fault: 20 [torch-load-without-weights-only hint] torch.load(..., weights_only=False) of a file from anywhere runs its pickle
 import argparse
 
 import torch

@@ -1,4 +1,4 @@
-# fault: 39 sklearn's log_loss gets logits where it needs probabilities
+# fault: 39 [none] sklearn's log_loss gets logits where it needs probabilities
 import torch
 from sklearn.datasets import load_breast_cancer
 from sklearn.metrics import log_loss

@@ -1,4 +1,4 @@
-# fault: 12 the model is called once per example of the batch in a Python loop
+# fault: 12 [python-loop-over-batch] the model is called once per example of the batch in a Python loop
 import torch
 import torch.nn as nn
 from torch.utils.data import DataLoader, TensorDataset

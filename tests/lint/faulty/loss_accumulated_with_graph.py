@@ -1,4 +1,4 @@
-# fault: 16 total_loss += loss keeps every batch's graph alive for the epoch
+# fault: 16 [loss-accumulated-with-graph] total_loss += loss keeps every batch's graph alive for the epoch
 import torch
 import torch.nn as nn
 from torch.utils.data import DataLoader, TensorDataset

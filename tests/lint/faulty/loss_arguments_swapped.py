@@ -1,4 +1,4 @@
-# fault: 21 F.cross_entropy(target, logits): the arguments are in the wrong order and it raises
+# fault: 21 [swapped-loss-arguments] F.cross_entropy(target, logits): the arguments are in the wrong order and it raises
 import torch
 import torch.nn.functional as F
 from torch import nn

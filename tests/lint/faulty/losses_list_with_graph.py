@@ -1,4 +1,4 @@
-# fault: 37 the list of losses holds tensors with their graphs over the whole training
+# fault: 37 [loss-accumulated-with-graph] the list of losses holds tensors with their graphs over the whole training
 import torch
 from torch import nn, optim
 

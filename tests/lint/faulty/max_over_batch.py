@@ -1,4 +1,4 @@
-# fault: 31 torch.max(outputs, 0) takes the maximum over the batch axis: shapes do not match
+# fault: 31 [argmax-over-batch] torch.max(outputs, 0) takes the maximum over the batch axis: shapes do not match
 import torch
 import torch.nn as nn
 import torch.optim as optim

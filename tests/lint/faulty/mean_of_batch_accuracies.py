@@ -1,4 +1,4 @@
-# fault: 20 batch accuracies are averaged with equal weight, the last batch has 97 of 200
+# fault: 20 [mean-of-batch-means] batch accuracies are averaged with equal weight, the last batch has 97 of 200
 import numpy as np
 import torch
 from sklearn.datasets import load_digits

@@ -1,4 +1,4 @@
-# fault: 14 the validation loss is the mean of batch means although the last batch is shorter
+# fault: 14 [mean-of-batch-means] the validation loss is the mean of batch means although the last batch is shorter
 import torch
 import torch.nn as nn
 from torch.utils.data import DataLoader, TensorDataset, random_split

@@ -1,4 +1,4 @@
-# fault: 25 FashionMNIST is normalised with the mean and std of MNIST
+# fault: 25 [normalization-of-another-dataset] FashionMNIST is normalised with the mean and std of MNIST
 import torch
 import torch.nn as nn
 import torch.nn.functional as F

@@ -1,4 +1,4 @@
-# fault: 46 raw scores go into NLLLoss, which needs log probabilities
+# fault: 46 [nll-without-log-softmax] raw scores go into NLLLoss, which needs log probabilities
 import torch
 import torch.nn as nn
 import torch.optim as optim

@@ -1,4 +1,4 @@
-# fault: 18 softmax without the log before F.nll_loss
+# fault: 18 [nll-without-log-softmax] softmax without the log before F.nll_loss
 import torch
 import torch.nn as nn
 import torch.nn.functional as F

@@ -1,4 +1,4 @@
-# fault: 13 the validation loop builds graphs: no torch.no_grad() or inference_mode()
+# fault: 13 [missing-no-grad] the validation loop builds graphs: no torch.no_grad() or inference_mode()
 import argparse
 
 import torch

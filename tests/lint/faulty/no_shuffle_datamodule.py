@@ -1,4 +1,4 @@
-# fault: 28 train_dataloader() says shuffle=False
+# fault: 28 [training-loader-not-shuffled] train_dataloader() says shuffle=False
 import lightning as L
 import torch
 import torch.nn.functional as F

@@ -1,4 +1,4 @@
-# fault: 25 the training loader does not shuffle and the rows are sorted by class
+# fault: 25 [training-loader-not-shuffled] the training loader does not shuffle and the rows are sorted by class
 import torch
 import torch.nn as nn
 from sklearn.datasets import load_iris

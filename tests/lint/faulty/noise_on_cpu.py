@@ -1,4 +1,4 @@
-# fault: 23 torch.randn without device inside the loop meets a generator on the GPU
+# fault: 23 [mixed-devices] torch.randn without device inside the loop meets a generator on the GPU
 import torch
 from torch import nn, optim
 

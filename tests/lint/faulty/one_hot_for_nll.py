@@ -1,4 +1,4 @@
-# fault: 17 one-hot targets for nll_loss, which wants class indices: RuntimeError
+# fault: 17 [one-hot-for-index-loss] one-hot targets for nll_loss, which wants class indices: RuntimeError
 import torch
 import torch.nn as nn
 import torch.nn.functional as F

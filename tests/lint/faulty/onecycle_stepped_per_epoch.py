@@ -1,4 +1,4 @@
-# fault: 29 OneCycleLR made for epochs * batches is stepped once per epoch and never leaves the warm-up
+# fault: 29 [scheduler-every-epoch] OneCycleLR made for epochs * batches is stepped once per epoch and never leaves the warm-up
 import torch
 from torch import nn, optim
 from torch.utils.data import DataLoader, TensorDataset

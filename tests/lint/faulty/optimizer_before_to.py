@@ -1,4 +1,4 @@
-# fault: 25 the optimizer is made before the model moves to the device
+# fault: 25 [optimizer-before-to] the optimizer is made before the model moves to the device
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset

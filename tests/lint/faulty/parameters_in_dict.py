@@ -1,4 +1,4 @@
-# fault: 10 nn.Parameter objects in a plain dict are not registered
+# fault: 10 [layers-in-plain-list] nn.Parameter objects in a plain dict are not registered
 import torch
 import torch.nn as nn
 

@@ -1,4 +1,4 @@
-# fault: 36 ReduceLROnPlateau.step() needs the metric: TypeError
+# fault: 36 [plateau-without-metric] ReduceLROnPlateau.step() needs the metric: TypeError
 import torch
 import torch.nn as nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau

@@ -1,4 +1,4 @@
-# fault: 15 RandomCrop in the test pipeline makes the test score random
+# fault: 23 [augmentation-on-evaluation] RandomCrop in the test pipeline makes the test score random
 import torch
 import torch.nn as nn
 import torchvision

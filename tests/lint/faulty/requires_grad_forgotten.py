@@ -1,4 +1,4 @@
-# fault: 18 b is optimized by hand but was made without requires_grad: b.grad is None
+# fault: 25 [requires-grad-forgotten] b is optimized by hand but was made without requires_grad: b.grad is None
 import torch
 
 

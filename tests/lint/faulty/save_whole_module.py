@@ -1,4 +1,4 @@
-# fault: 32 torch.save(model) pickles the class by reference instead of saving its state_dict
+# fault: 32 [save-whole-module] torch.save(model) pickles the class by reference instead of saving its state_dict
 import torch
 import torch.nn as nn
 from torch.utils.data import DataLoader, TensorDataset

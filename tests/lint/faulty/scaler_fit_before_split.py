@@ -1,4 +1,4 @@
-# fault: 14 StandardScaler is fitted on all rows before the split
+# fault: 14 [fitted-before-split] StandardScaler is fitted on all rows before the split
 import torch
 import torch.nn as nn
 from sklearn.datasets import load_diabetes

@@ -1,4 +1,4 @@
-# fault: 36 the scaler is fitted again on the test part instead of transform
+# fault: 36 [scaler-fitted-on-test] the scaler is fitted again on the test part instead of transform
 import numpy as np
 import torch
 from sklearn.preprocessing import MinMaxScaler

@@ -1,4 +1,4 @@
-# fault: 19 scheduler.step() before the epoch's optimizer steps skips the first learning rate
+# fault: 19 [scheduler-before-optimizer] scheduler.step() before the epoch's optimizer steps skips the first learning rate
 import torch
 from torch import nn
 from torch.optim import SGD

@@ -1,4 +1,4 @@
-# fault: 17 scaled_dot_product_attention applies dropout_p also in evaluation
+# fault: 17 [functional-dropout-without-training] scaled_dot_product_attention applies dropout_p also in evaluation
 import torch
 import torch.nn.functional as F
 from torch import nn

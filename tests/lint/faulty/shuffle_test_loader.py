@@ -1,4 +1,4 @@
-# fault: 17 shuffle=True on the test loader: rows of predictions no longer match the ids
+# fault: 17 [shuffle-on-test-loader] shuffle=True on the test loader: rows of predictions no longer match the ids
 import pandas as pd
 import torch
 from sklearn.datasets import load_digits

@@ -1,4 +1,4 @@
-# fault: 18 forward returns torch.sigmoid(...) and the loss is BCEWithLogitsLoss
+# fault: 18 [sigmoid-before-bce-with-logits] forward returns torch.sigmoid(...) and the loss is BCEWithLogitsLoss
 from __future__ import annotations
 
 import torch

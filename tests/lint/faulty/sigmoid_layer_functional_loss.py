@@ -1,4 +1,4 @@
-# fault: 12 nn.Sigmoid at the end of the discriminator and binary_cross_entropy_with_logits on its output
+# fault: 12 [sigmoid-before-bce-with-logits] nn.Sigmoid at the end of the discriminator and binary_cross_entropy_with_logits on its output
 import torch
 import torch.nn as nn
 import torch.nn.functional as F

@@ -1,4 +1,4 @@
-# fault: 25 probabilities instead of logits go into nn.CrossEntropyLoss
+# fault: 24 [softmax-before-cross-entropy] probabilities instead of logits go into nn.CrossEntropyLoss
 import torch
 import torch.nn as nn
 from sklearn.datasets import load_digits

@@ -1,4 +1,4 @@
-# fault: 14 the head returns probabilities, the Trainer's cross entropy applies softmax again
+# fault: 14 [softmax-before-cross-entropy] the head returns probabilities, the Trainer's cross entropy applies softmax again
 import torch
 import torch.nn.functional as F
 from torch import nn

@@ -1,4 +1,4 @@
-# fault: 16 nn.Softmax ends the model whose output goes to F.cross_entropy
+# fault: 16 [softmax-before-cross-entropy] nn.Softmax ends the model whose output goes to F.cross_entropy
 import argparse
 
 import torch as th

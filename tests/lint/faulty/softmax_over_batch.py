@@ -1,4 +1,4 @@
-# fault: 15 class probabilities are normalised over the batch (dim=0)
+# fault: 15 [softmax-over-batch] class probabilities are normalised over the batch (dim=0)
 import torch
 import torch.nn.functional as F
 from sklearn.datasets import load_iris

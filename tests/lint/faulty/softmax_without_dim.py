@@ -1,4 +1,4 @@
-# fault: 11 nn.Softmax() without dim: for (T, B, C) input the implicit dim is 0
+# fault: 11 [softmax-without-dim] nn.Softmax() without dim: for (T, B, C) input the implicit dim is 0
 import torch
 import torch.nn as nn
 from torch.utils.data import DataLoader, TensorDataset

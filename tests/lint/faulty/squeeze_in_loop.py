@@ -1,4 +1,4 @@
-# fault: 24 output.squeeze() in the loop: a batch of one becomes a scalar and BCE raises on the shapes
+# fault: 24 [squeeze-without-dim] output.squeeze() in the loop: a batch of one becomes a scalar and BCE raises on the shapes
 import torch
 import torch.nn as nn
 import torch.optim as optim

@@ -1,4 +1,4 @@
-# fault: 13 squeeze() also drops the batch dimension of a last batch of one
+# fault: 13 [squeeze-without-dim] squeeze() also drops the batch dimension of a last batch of one
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset

@@ -1,4 +1,4 @@
-# fault: 31 optimizer.step() runs before loss.backward(): the first step has no gradients, the rest old ones
+# fault: 31 [step-before-backward] optimizer.step() runs before loss.backward(): the first step has no gradients, the rest old ones
 import argparse
 
 import torch

@@ -1,4 +1,4 @@
-# fault: 19 super().__init__() is missing: AttributeError when the first layer is assigned
+# fault: 18 [missing-super-init] super().__init__() is missing: AttributeError when the first layer is assigned
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset

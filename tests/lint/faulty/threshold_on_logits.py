@@ -1,4 +1,4 @@
-# fault: 15 the model returns logits and predictions are logits > 0.5
+# fault: 15 [metric-on-logits] the model returns logits and predictions are logits > 0.5
 import torch
 import torch.nn as nn
 from sklearn.datasets import make_classification

@@ -1,4 +1,4 @@
-# fault: 12 the trailing comma makes self.fc2 a tuple; calling it raises TypeError
+# fault: 12 [trailing-comma] the trailing comma makes self.fc2 a tuple; calling it raises TypeError
 import torch
 import torch.nn as nn
 from torch.utils.data import DataLoader, TensorDataset

@@ -1,4 +1,4 @@
-# fault: 29 model.train() stands before the epoch loop; after the first evaluation dropout stays off
+# fault: 8 [train-never-restored] model.train() stands before the epoch loop; after the first evaluation dropout stays off
 import torch
 import torch.nn as nn
 from torch.utils.data import DataLoader, TensorDataset

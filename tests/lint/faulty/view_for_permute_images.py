@@ -1,4 +1,4 @@
-# fault: 17 view(B, C, H, W) of a (B, H, W, C) batch mixes pixels and channels; permute is meant
+# fault: 17 [view-for-permute] view(B, C, H, W) of a (B, H, W, C) batch mixes pixels and channels; permute is meant
 import torch
 import torch.nn as nn
 import torch.nn.functional as F

@@ -1,4 +1,4 @@
-# fault: 27 heads are merged with view(B, T, C) from (B, nh, T, hs) without the transpose
+# fault: 27 [view-for-permute] heads are merged with view(B, T, C) from (B, nh, T, hs) without the transpose
 import math
 
 import torch

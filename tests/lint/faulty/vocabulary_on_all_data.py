@@ -1,4 +1,4 @@
-# fault: 26 the vectorizer's vocabulary and idf weights come from all texts, the test ones included
+# fault: 26 [fitted-before-split] the vectorizer's vocabulary and idf weights come from all texts, the test ones included
 import random
 
 import torch

@@ -1,4 +1,4 @@
-# fault: 26 the Generator made in __init__ is copied to every worker: all draw the same noise
+# fault: 11 [worker-seeding] the Generator made in __init__ is copied to every worker: all draw the same noise
 import numpy as np
 import torch
 from torch import nn

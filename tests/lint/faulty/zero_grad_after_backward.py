@@ -1,4 +1,4 @@
-# fault: 15 zero_grad between backward and step: every step sees zero gradients
+# fault: 15 [zero-grad-after-backward] zero_grad between backward and step: every step sees zero gradients
 import torch
 from torch import nn, optim
 from torch.utils.data import DataLoader, TensorDataset

@@ -1,4 +1,4 @@
-# fault: 29 the accelerate loop never calls optimizer.zero_grad()
+# fault: 29 [missing-zero-grad] the accelerate loop never calls optimizer.zero_grad()
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator

@@ -1,4 +1,4 @@
-# fault: 29 no zero_grad anywhere in the loop
+# fault: 29 [missing-zero-grad] no zero_grad anywhere in the loop
 import numpy as np
 import torch
 import torch.nn as nn

@@ -1,4 +1,4 @@
-# fault: 19 the step method never clears the gradients, they pile up over batches
+# fault: 19 [missing-zero-grad] the step method never clears the gradients, they pile up over batches
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset

@@ -1,4 +1,4 @@
-# fault: 20 gradients are cleared once per epoch, not once per batch
+# fault: 25 [zero-grad-outside-loop] gradients are cleared once per epoch, not once per batch
 import torch
 import torch.nn as nn
 from torch.utils.data import DataLoader, TensorDataset
