@@ -198,7 +198,7 @@ def test_a_second_backward_raises_unless_the_graph_is_kept(net: nn.Linear) -> No
 
 
 def test_a_millionth_is_reached_after_the_steps_that_are_said() -> None:
-    from fitwell.lint._model._schedules import decay_length
+    from fitwell.lint._training._schedules import decay_length
 
     assert 0.1 ** (decay_length(10, 0.1) / 10) == pytest.approx(1e-6)
     assert math.isinf(decay_length(10, 1.0))

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from fitwell.lint._model._call_slots import SLOTS
+from fitwell.lint._tensors._call_slots import SLOTS
 
 
 def test_a_view_mixes_what_a_permutation_swaps() -> None:

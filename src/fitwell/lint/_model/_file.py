@@ -8,12 +8,12 @@ from functools import cached_property
 from pathlib import PurePath
 from typing import Final, final
 
-from ._arrays import Tensors
+from .._tensors._arrays import Tensors
+from .._training._losses import LossCall, loss_calls
 from ._classes import DATASETS, LIGHTNING, MODULES, bases, methods
 from ._events import Event, events_in
 from ._flow import Flow
 from ._loops import Loop, Step, loops, steps
-from ._losses import LossCall, loss_calls
 from ._names import Names
 from ._project import CallSite, Definition, Project
 from ._roles import Role, role

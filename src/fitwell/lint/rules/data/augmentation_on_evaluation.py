@@ -5,10 +5,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from ..._data._sources import sources
+from ..._data._transforms import Parts, data_sets, named_transforms
 from ..._model._file import File
 from ..._model._roles import held_out, role_of_name, words_of
-from ..._model._sources import sources
-from ..._model._transforms import Parts, data_sets, named_transforms
 from ..._rule import Found, Rule
 
 _ON_PURPOSE = {"tta", "aug", "augmented", "robust", "corrupted", "noisy", "views", "adapt"}

@@ -5,13 +5,13 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from ..._data._loaders import loaders, role_of_target
+from ..._data._sources import sources
+from ..._data._transforms import data_sets
 from ..._model._file import File
-from ..._model._loaders import loaders, role_of_target
 from ..._model._once import per_project
 from ..._model._project import Project
 from ..._model._roles import held_out, role_of_name
-from ..._model._sources import sources
-from ..._model._transforms import data_sets
 from ..._model._tree import argument, key
 from ..._rule import Found, Rule
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from ..._data._loaders import loaders
+from ..._data._sources import Source
 from ..._model._file import File
-from ..._model._loaders import loaders
 from ..._model._project import Definition
-from ..._model._sources import Source
 from ..._model._tree import argument
 from ..._rule import Found, Rule
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import final
 
+from ..._data._transforms import Parts, data_sets, named_transforms, numbers
 from ..._model._file import File
 from ..._model._roles import Role, role_of_name, words_of
-from ..._model._transforms import Parts, data_sets, named_transforms, numbers
 from ..._model._tree import argument
 from ..._rule import Found, Rule
 

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import final
 
-from ..._model._file import File
-from ..._model._fits import (
+from ..._data._fits import (
     COMPONENTS,
     SAMPLERS,
     SCALERS,
@@ -17,8 +16,9 @@ from ..._model._fits import (
     role_of_array,
     standardized,
 )
+from ..._data._sources import sources
+from ..._model._file import File
 from ..._model._roles import held_out, role_of_name
-from ..._model._sources import sources
 from ..._model._tree import key, method, owner
 from ..._rule import Found, Rule
 

@@ -6,8 +6,8 @@ import ast
 import re
 from collections.abc import Iterator
 
+from ..._data._loaders import UNKNOWN, loaders
 from ..._model._file import File
-from ..._model._loaders import UNKNOWN, loaders
 from ..._model._project import Definition
 from ..._rule import Found, Rule
 

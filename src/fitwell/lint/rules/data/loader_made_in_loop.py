@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from ..._data._loaders import Loader, loaders
 from ..._model._file import File
-from ..._model._loaders import Loader, loaders
 from ..._rule import Found, Rule
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from ..._data._loaders import Loader, loaders
+from ..._data._orders import is_full_batch
+from ..._data._sources import sources
 from ..._model._file import File
-from ..._model._loaders import Loader, loaders
 from ..._model._loops import LOOPS
-from ..._model._orders import is_full_batch
 from ..._model._roles import held_out, role
-from ..._model._sources import sources
 from ..._model._tree import key
 from ..._rule import Found, Rule
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..._data._transforms import DataSet, data_sets, numbers
 from ..._model._file import File
-from ..._model._transforms import DataSet, data_sets, numbers
 from ..._model._tree import argument, constant
 from ..._rule import Found, Rule
 

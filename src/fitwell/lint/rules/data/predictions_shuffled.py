@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..._data._loaders import loaders
+from ..._data._orders import written_in_order
 from ..._model._file import File
-from ..._model._loaders import loaders
-from ..._model._orders import written_in_order
 from ..._rule import Found, Rule
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from ..._data._loaders import Loader, loaders
+from ..._data._transforms import DataSet, data_sets
 from ..._model._file import File
-from ..._model._loaders import Loader, loaders
 from ..._model._roles import held_out, role
-from ..._model._transforms import DataSet, data_sets
 from ..._model._tree import key
 from ..._rule import Found, Rule
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..._data._loaders import UNKNOWN, Loader, loaders
 from ..._model._file import File
-from ..._model._loaders import UNKNOWN, Loader, loaders
 from ..._rule import Found, Rule
 
 

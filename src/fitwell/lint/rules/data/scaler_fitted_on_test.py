@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from ..._data._fits import COMPONENTS, SCALERS, fitted, role_of_array, standardized
 from ..._model._file import File
-from ..._model._fits import COMPONENTS, SCALERS, fitted, role_of_array, standardized
 from ..._model._roles import held_out, words_of
 from ..._model._tree import key, owner
 from ..._rule import Edit, Found, Rule, span

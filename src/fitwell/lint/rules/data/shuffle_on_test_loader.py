@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from ..._data._loaders import Loader, loaders
+from ..._data._orders import breaks_off, written_in_order
 from ..._model._file import File
-from ..._model._loaders import Loader, loaders
-from ..._model._orders import breaks_off, written_in_order
 from ..._model._roles import role_of_name
 from ..._model._tree import constant
 from ..._rule import Found, Rule, replaced

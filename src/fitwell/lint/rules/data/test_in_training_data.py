@@ -5,11 +5,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from ..._data._loaders import Loader, loaders
+from ..._data._sources import sources
 from ..._model._file import File
-from ..._model._loaders import Loader, loaders
 from ..._model._loops import Loop
 from ..._model._roles import role, words_of
-from ..._model._sources import sources
 from ..._model._tree import argument, key
 from ..._rule import Found, Rule
 

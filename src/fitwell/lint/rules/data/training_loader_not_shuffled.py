@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..._data._loaders import Loader, loaders
+from ..._data._orders import breaks_off, is_full_batch, is_map_style, may_be_ordered, mixed_by_hand
 from ..._model._file import File
-from ..._model._loaders import Loader, loaders
-from ..._model._orders import breaks_off, is_full_batch, is_map_style, may_be_ordered, mixed_by_hand
 from ..._rule import Found, Rule
 
 _SAMPLERS = ("sampler", "batch_sampler")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from ..._model._averages import is_loader
 from ..._model._file import File
-from ..._model._outputs import comparisons, is_label, loop_around, output_of, source
 from ..._model._tree import argument, constant, key, method
 from ..._rule import Found, Rule
+from ..._training._averages import is_loader
+from ..._training._outputs import comparisons, is_label, loop_around, output_of, source
 
 _SHAPES = frozenset(
     {"view", "reshape", "squeeze", "cpu", "detach", "long", "numpy", "to", "view_as"}

@@ -6,10 +6,10 @@ import ast
 from collections.abc import Iterator
 
 from ..._model._file import File
-from ..._model._passes import innermost
-from ..._model._sums import Sum, name_of, sums
 from ..._model._tree import key
 from ..._rule import Found, Rule
+from ..._training._passes import innermost
+from ..._training._sums import Sum, name_of, sums
 
 
 def check(file: File) -> Iterator[Found]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..._model._averages import divisions
 from ..._model._file import File
 from ..._rule import Found, Rule
+from ..._training._averages import divisions
 
 
 def check(file: File) -> Iterator[Found]:

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from ..._model._file import File
 from ..._model._roles import words_of
-from ..._model._selection import by_test, choices, saves
 from ..._model._tree import argument, key
 from ..._rule import Found, Rule
+from ..._training._selection import by_test, choices, saves
 
 _EPOCHS = frozenset({"epoch", "epochs", "ep", "step", "iteration", "it", "round", "batch"})
 

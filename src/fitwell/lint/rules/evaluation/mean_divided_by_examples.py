@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from ..._model._averages import divisions, is_loader
 from ..._model._file import File
 from ..._rule import Found, Rule
+from ..._training._averages import divisions, is_loader
 
 
 def check(file: File) -> Iterator[Found]:

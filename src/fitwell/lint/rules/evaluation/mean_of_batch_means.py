@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..._model._averages import divisions, may_be_short
 from ..._model._file import File
-from ..._model._passes import in_framework, measures
 from ..._model._roles import held_out
 from ..._rule import Found, Rule
+from ..._training._averages import divisions, may_be_short
+from ..._training._passes import in_framework, measures
 
 
 def check(file: File) -> Iterator[Found]:

@@ -6,11 +6,11 @@ import ast
 from collections.abc import Iterator
 
 from ..._model._file import File
-from ..._model._losses import loss_calls
-from ..._model._modes import same_model
-from ..._model._outputs import comparisons, is_label, loop_around, output_of
 from ..._model._tree import argument, constant, key
 from ..._rule import Found, Rule
+from ..._training._losses import loss_calls
+from ..._training._modes import same_model
+from ..._training._outputs import comparisons, is_label, loop_around, output_of
 
 _CLASSES = (
     "sklearn.metrics.accuracy_score",

@@ -6,8 +6,11 @@ import ast
 from collections.abc import Iterator
 
 from ..._model._file import File
-from ..._model._modes import in_eval_mode
-from ..._model._passes import (
+from ..._model._roles import held_out, role_of_name
+from ..._model._tree import key, owner
+from ..._rule import Found, Rule
+from ..._training._modes import in_eval_mode
+from ..._training._passes import (
     ModelCall,
     in_framework,
     innermost,
@@ -16,10 +19,7 @@ from ..._model._passes import (
     passes,
     speaks_of_doubt,
 )
-from ..._model._roles import held_out, role_of_name
-from ..._model._switches import depends_on_mode
-from ..._model._tree import key, owner
-from ..._rule import Found, Rule
+from ..._training._switches import depends_on_mode
 
 
 def check(file: File) -> Iterator[Found]:

@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterator
 
 from ..._model._file import File
-from ..._model._modes import gradients_off
-from ..._model._passes import ModelCall, in_framework, needs_gradients, passes
 from ..._model._tree import key
 from ..._rule import Found, Rule
+from ..._training._modes import gradients_off
+from ..._training._passes import ModelCall, in_framework, needs_gradients, passes
 
 
 def check(file: File) -> Iterator[Found]:

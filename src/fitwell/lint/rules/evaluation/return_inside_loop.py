@@ -6,9 +6,9 @@ import ast
 from collections.abc import Iterator
 
 from ..._model._file import File
-from ..._model._passes import innermost
-from ..._model._sums import name_of, sums
 from ..._rule import Found, Rule
+from ..._training._passes import innermost
+from ..._training._sums import name_of, sums
 
 
 def check(file: File) -> Iterator[Found]:

@@ -6,9 +6,9 @@ import ast
 from collections.abc import Iterator
 
 from ..._model._file import File
-from ..._model._selection import by_test, choices, saves
 from ..._model._tree import argument, key
 from ..._rule import Found, Rule
+from ..._training._selection import by_test, choices, saves
 
 
 def check(file: File) -> Iterator[Found]:

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 from ..._model._file import File
 from ..._model._loops import LOOPS, Event
-from ..._model._modes import same_model
-from ..._model._passes import in_framework, model_calls
-from ..._model._switches import depends_on_mode
 from ..._model._tree import key
 from ..._rule import Found, Rule
+from ..._training._modes import same_model
+from ..._training._passes import in_framework, model_calls
+from ..._training._switches import depends_on_mode
 
 _EPOCHS = re.compile(r"epoch|\bep\b|n_iter|num_iter|rounds?\b|steps", re.IGNORECASE)
 

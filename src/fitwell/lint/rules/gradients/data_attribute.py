@@ -6,10 +6,10 @@ import ast
 from collections.abc import Iterator
 
 from ..._model._file import File
-from ..._model._graph import Graph
-from ..._model._roots import roots
 from ..._model._tree import constant, key, method, owner
 from ..._rule import Found, Rule
+from ..._training._graph import Graph
+from ..._training._roots import roots
 
 _TENSORS = ("weight", "bias", "grad")
 _LEAVING = {"numpy", "tolist", "item"}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..._model._file import File
-from ..._model._graph import Graph
-from ..._model._roots import roots
 from ..._model._tree import key
 from ..._rule import Found, Rule
+from ..._training._graph import Graph
+from ..._training._roots import roots
 
 
 def check(file: File) -> Iterator[Found]:

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 from ..._model._file import File
 from ..._model._once import per_project
-from ..._model._optimizers import Made, optimizers, steps_after
 from ..._model._project import Project
 from ..._model._tree import argument, key, method, owner
 from ..._rule import Found, Rule
+from ..._training._optimizers import Made, optimizers, steps_after
 
 _SCALED = re.compile(r"GradScaler|autocast|apex|deepspeed|loss_scale|static_loss_scale|master_")
 _HALF = ("torch.half", "torch.float16")

@@ -6,9 +6,9 @@ import ast
 from collections.abc import Iterator
 
 from ..._model._file import File
-from ..._model._gradmode import may_switch
 from ..._model._tree import key, method
 from ..._rule import Found, Rule
+from ..._training._gradmode import may_switch
 
 _LOOPS = (ast.For, ast.While)
 _RECURRENT = ("RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell")

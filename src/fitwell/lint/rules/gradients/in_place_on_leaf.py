@@ -6,10 +6,10 @@ import ast
 from collections.abc import Iterator
 
 from ..._model._file import File
-from ..._model._gradmode import may_switch
-from ..._model._leaves import held
 from ..._model._tree import key, owner
 from ..._rule import Found, Rule
+from ..._training._gradmode import may_switch
+from ..._training._leaves import held
 
 _METHODS = (
     "add_", "sub_", "mul_", "div_", "zero_", "fill_", "copy_", "clamp_", "normal_", "uniform_",

@@ -6,9 +6,9 @@ import ast
 from collections.abc import Iterator
 
 from ..._model._file import File
-from ..._model._optimizers import NO_PARAMETERS, Made, follows, optimizers, steps_after
 from ..._model._tree import key
 from ..._rule import Found, Rule
+from ..._training._optimizers import NO_PARAMETERS, Made, follows, optimizers, steps_after
 
 _SIZES = frozenset(
     {"in_features", "out_features", "in_channels", "out_channels", "num_features", "embedding_dim"}
@@ -54,9 +54,7 @@ def _replaced(file: File, assign: ast.Assign, owner: ast.expr) -> str:
         return ""
     name = key(owner)
     uses = [
-        one
-        for one in ast.walk(assign.value)
-        if key(one) == name and not _reads_a_size(file, one)
+        one for one in ast.walk(assign.value) if key(one) == name and not _reads_a_size(file, one)
     ]
     if key(target) == name:
         is_copy = file.dotted(getattr(assign.value, "func", None)) == "copy.deepcopy"

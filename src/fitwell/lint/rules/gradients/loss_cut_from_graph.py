@@ -6,11 +6,11 @@ import ast
 from collections.abc import Iterator
 
 from ..._model._file import File
-from ..._model._graph import Graph
-from ..._model._roots import roots
-from ..._model._trace import Cut
 from ..._model._tree import key
 from ..._rule import Found, Rule
+from ..._training._graph import Graph
+from ..._training._roots import roots
+from ..._training._trace import Cut
 
 _STEPS = ("long", "int", "bool", "comparison", "one_hot")
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 from ..._model._file import File
 from ..._model._once import per_project
-from ..._model._optimizers import Made, base, follows, optimizers
 from ..._model._project import Project
 from ..._model._tree import constant, key, method, owner
 from ..._rule import Found, Rule
+from ..._training._optimizers import Made, base, follows, optimizers
 
 _HARMLESS = frozenset(
     {"to", "cuda", "cpu", "train", "eval", "state_dict", "load_state_dict", "zero_grad", "half"}

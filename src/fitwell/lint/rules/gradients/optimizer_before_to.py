@@ -6,9 +6,9 @@ import ast
 from collections.abc import Iterator
 
 from ..._model._file import File
-from ..._model._optimizers import Made, follows, optimizers, steps_after
 from ..._model._tree import constant, key
 from ..._rule import Found, Rule
+from ..._training._optimizers import Made, follows, optimizers, steps_after
 
 _MOVES = ("to", "cuda", "xpu", "half", "double", "bfloat16", "to_empty")
 

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 from ..._model._file import File
 from ..._model._once import per_project
-from ..._model._optimizers import NO_PARAMETERS, Made, base, optimizers
 from ..._model._project import Project
-from ..._model._reached import trained_calls
 from ..._model._tree import key
 from ..._rule import Found, Rule
+from ..._training._optimizers import NO_PARAMETERS, Made, base, optimizers
+from ..._training._reached import trained_calls
 
 _HARMLESS = frozenset(
     {"to", "cuda", "cpu", "train", "zero_grad", "state_dict", "float", "double", "forward"}

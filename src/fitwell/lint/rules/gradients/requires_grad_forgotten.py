@@ -6,10 +6,10 @@ import ast
 from collections.abc import Iterator
 
 from ..._model._file import File
-from ..._model._leaves import has_attribute, held
-from ..._model._optimizers import OPTIMIZERS
 from ..._model._tree import argument, key
 from ..._rule import Found, Rule
+from ..._training._leaves import has_attribute, held
+from ..._training._optimizers import OPTIMIZERS
 
 _SET = ("requires_grad", "requires_grad_", "retain_grad")
 

@@ -6,9 +6,9 @@ import ast
 from collections.abc import Iterator
 
 from ..._model._file import File
-from ..._model._leaves import has_attribute, leaf
 from ..._model._tree import key
 from ..._rule import Found, Rule
+from ..._training._leaves import has_attribute, leaf
 
 _LOOPS = (ast.For, ast.While)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..._model._file import File
-from ..._model._losses import is_last, line_of, shown
 from ..._rule import Found, Rule
+from ..._training._losses import is_last, line_of, shown
 
 _KINDS = (
     "linear",

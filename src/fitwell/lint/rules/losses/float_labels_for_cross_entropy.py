@@ -5,13 +5,13 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from ..._model._dims import tensor
+from ..._data._labels import are_indices, stripped
+from ..._data._origins import origin, says_labels
 from ..._model._file import File
-from ..._model._labels import are_indices, stripped
-from ..._model._losses import LossCall, shown
-from ..._model._origins import origin, says_labels
 from ..._model._tree import constant, method
 from ..._rule import Edit, Found, Rule, replaced
+from ..._tensors._dims import tensor
+from ..._training._losses import LossCall, shown
 
 _SOFT = (
     "one_hot",

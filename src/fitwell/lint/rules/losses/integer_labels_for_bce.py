@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..._model._dims import tensor
+from ..._data._origins import origin
 from ..._model._file import File
-from ..._model._losses import shown
-from ..._model._origins import origin
 from ..._rule import Found, Rule
+from ..._tensors._dims import tensor
+from ..._training._losses import shown
 
 
 def check(file: File) -> Iterator[Found]:

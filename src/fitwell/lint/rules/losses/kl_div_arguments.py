@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..._model._file import File
-from ..._model._losses import LossCall, is_last, line_of, shown
 from ..._model._tree import constant
 from ..._rule import Found, Rule
+from ..._training._losses import LossCall, is_last, line_of, shown
 
 _LAYERS = ("linear", "norm", "model", "relu")
 

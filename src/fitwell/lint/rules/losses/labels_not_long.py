@@ -5,12 +5,12 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from ..._model._dims import tensor
+from ..._data._origins import origin
 from ..._model._file import File
-from ..._model._losses import shown
-from ..._model._origins import origin
 from ..._model._tree import method
 from ..._rule import Edit, Found, Rule, replaced
+from ..._tensors._dims import tensor
+from ..._training._losses import shown
 
 _TYPES = frozenset({"int32", "int16", "int8", "bool"})
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from ..._model._file import File
 from ..._model._flow import Operation
-from ..._model._losses import shown
 from ..._model._tree import owner
 from ..._rule import Edit, Found, Rule, replaced
+from ..._training._losses import shown
 
 _WRITTEN = ("torch.ones", "torch.zeros", "torch.full", "torch.tensor", "torch.arange")
 _LOGS = ("torch.log", "numpy.log", "torch.log2", "torch.log10")

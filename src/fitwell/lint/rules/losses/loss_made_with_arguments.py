@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..._data._origins import origin, says_labels, says_output
 from ..._model._file import File
-from ..._model._losses import CLASSES, shown
-from ..._model._origins import origin, says_labels, says_output
 from ..._model._tree import constant, has_stars
 from ..._rule import Found, Rule, replaced
+from ..._training._losses import CLASSES, shown
 
 _NAMES = tuple(f"torch.nn.{name}" for name in CLASSES)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from ..._model._dims import tensor
+from ..._data._labels import are_indices, stripped
 from ..._model._file import File
-from ..._model._labels import are_indices, stripped
-from ..._model._losses import LossCall, is_last, shown
 from ..._model._tree import key
 from ..._rule import Found, Rule
+from ..._tensors._dims import tensor
+from ..._training._losses import LossCall, is_last, shown
 
 
 def check(file: File) -> Iterator[Found]:

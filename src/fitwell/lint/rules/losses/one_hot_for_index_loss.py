@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..._model._dims import tensor
 from ..._model._file import File
-from ..._model._losses import shown
 from ..._rule import Found, Rule
+from ..._tensors._dims import tensor
+from ..._training._losses import shown
 
 
 def check(file: File) -> Iterator[Found]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..._data._origins import origin
 from ..._model._file import File
-from ..._model._losses import LossCall, is_last, line_of, shown
-from ..._model._origins import origin
 from ..._model._tree import key, method, owner
 from ..._rule import Found, Rule
+from ..._training._losses import LossCall, is_last, line_of, shown
 
 _KINDS = ("round", "floor", "ceil", "sign")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..._model._file import File
-from ..._model._losses import fault_at, is_last
 from ..._rule import Edit, Found, Rule, replaced
+from ..._training._losses import fault_at, is_last
 
 
 def check(file: File) -> Iterator[Found]:

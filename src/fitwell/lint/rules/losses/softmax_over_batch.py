@@ -5,11 +5,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from ..._model._dims import tensor
+from ..._data._origins import is_model_call, origin
 from ..._model._file import File
-from ..._model._origins import is_model_call, origin
 from ..._model._tree import argument, constant, key, method, owner
 from ..._rule import Found, Rule, replaced
+from ..._tensors._dims import tensor
 
 _NAMES = ("softmax", "log_softmax")
 _LAYERS = ("torch.nn.Softmax", "torch.nn.LogSoftmax")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..._data._origins import origin, says_labels, says_output
 from ..._model._file import File
-from ..._model._losses import LossCall, shown
-from ..._model._origins import origin, says_labels, says_output
 from ..._model._tree import has_stars
 from ..._rule import Edit, Found, Rule, replaced
+from ..._training._losses import LossCall, shown
 
 _KINDS = frozenset({"cross_entropy", "nll", "bce", "bce_logits", "multilabel", "multi_margin"})
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..._model._file import File
-from ..._model._losses import is_last, loss_calls
 from ..._rule import Found, Rule
+from ..._training._losses import is_last, loss_calls
 
 
 def check(file: File) -> Iterator[Found]:

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 from ..._model._classes import LIGHTNING
 from ..._model._file import File
-from ..._model._layers import own_method
 from ..._model._project import Definition
-from ..._model._sizes import number
 from ..._model._tree import argument, has_stars, key, method
 from ..._model._values import Value, returns
 from ..._rule import Found, Rule
+from ..._tensors._layers import own_method
+from ..._tensors._sizes import number
 
 _NORMS = ("torch.nn.BatchNorm1d", "torch.nn.BatchNorm2d")
 _MERGES = ("squeeze", "view", "reshape", "flatten", "repeat", "unfold")

@@ -6,9 +6,9 @@ import ast
 from collections.abc import Iterator
 
 from ..._model._file import File
-from ..._model._layers import is_tensor, module_classes, own_method
 from ..._model._tree import key, method
 from ..._rule import Found, Rule
+from ..._tensors._layers import is_tensor, module_classes, own_method
 
 
 def check(file: File) -> Iterator[Found]:

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import Final
 
 from ..._model._file import File
-from ..._model._layers import module_classes, own_method
 from ..._model._roles import words_of
 from ..._model._tree import argument, constant, has_stars, key
 from ..._model._values import arguments_of
 from ..._rule import Edit, Found, Rule, span
+from ..._tensors._layers import module_classes, own_method
 
 _ON: Final = ("dropout", "dropout1d", "dropout2d", "dropout3d")
 _OFF: Final = ("alpha_dropout", "feature_alpha_dropout")

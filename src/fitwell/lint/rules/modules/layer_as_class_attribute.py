@@ -6,9 +6,9 @@ import ast
 from collections.abc import Iterator
 
 from ..._model._file import File
-from ..._model._layers import has_weights, is_parameter, module_classes
 from ..._model._tree import key
 from ..._rule import Found, Rule
+from ..._tensors._layers import has_weights, is_parameter, module_classes
 
 
 def check(file: File) -> Iterator[Found]:

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from ..._model._file import File
-from ..._model._layers import ACTIVATIONS, DROPOUTS, POOLS, is_tensor
 from ..._model._tree import method
 from ..._rule import Edit, Found, Rule, span
+from ..._tensors._layers import ACTIVATIONS, DROPOUTS, POOLS, is_tensor
 
 _LAYERS: Final = ACTIVATIONS | DROPOUTS | POOLS | {"Flatten", "Identity"}
 _ALIKE: Final = frozenset(

@@ -6,9 +6,9 @@ import ast
 from collections.abc import Iterator
 
 from ..._model._file import File
-from ..._model._layers import module_classes
-from ..._model._sizes import Misfit, State, after, state_of
 from ..._rule import Found, Rule
+from ..._tensors._layers import module_classes
+from ..._tensors._sizes import Misfit, State, after, state_of
 
 
 def check(file: File) -> Iterator[Found]:

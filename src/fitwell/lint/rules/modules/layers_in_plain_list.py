@@ -8,7 +8,9 @@ import operator
 from collections.abc import Iterator
 
 from ..._model._file import File
-from ..._model._layers import (
+from ..._model._tree import key, method, owner
+from ..._rule import Edit, Found, Rule, replaced
+from ..._tensors._layers import (
     DROPOUTS,
     elements,
     functions_of,
@@ -17,8 +19,6 @@ from ..._model._layers import (
     module_classes,
     own_method,
 )
-from ..._model._tree import key, method, owner
-from ..._rule import Edit, Found, Rule, replaced
 
 _BY_HAND = ("add_module", "register_module", "register_parameter", "setattr", "__setattr__")
 _OWN = ("parameters", "named_parameters", "_apply", "to", "state_dict", "children")

@@ -6,9 +6,9 @@ import ast
 from collections.abc import Iterator
 
 from ..._model._file import File
-from ..._model._layers import head, is_parameter, module_classes, own_method
 from ..._model._tree import key, method, owner
 from ..._rule import Edit, Found, Rule
+from ..._tensors._layers import head, is_parameter, module_classes, own_method
 
 _REGISTERS = ("register_buffer", "register_parameter", "add_module", "register_module")
 _PLAIN = frozenset({"torch.nn.Module", "lightning.LightningModule"})

@@ -8,9 +8,9 @@ from typing import Final
 
 from ..._model._classes import MODULES
 from ..._model._file import File
-from ..._model._layers import functions_of, head, own_method
 from ..._model._tree import key
 from ..._rule import Edit, Found, Rule
+from ..._tensors._layers import functions_of, head, own_method
 
 _INITS: Final = frozenset(
     {

@@ -6,10 +6,10 @@ import ast
 from collections.abc import Iterator
 
 from ..._model._file import File
-from ..._model._layers import DROPOUTS, functions_of, has_weights, module_classes
 from ..._model._loops import LOOPS
 from ..._model._tree import key, method, owner
 from ..._rule import Found, Rule
+from ..._tensors._layers import DROPOUTS, functions_of, has_weights, module_classes
 
 _RUN = ("forward", "training_step", "validation_step")
 _SAME = ("to", "cuda", "float", "double", "half", "train", "eval", "requires_grad_")

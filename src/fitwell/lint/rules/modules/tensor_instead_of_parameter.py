@@ -6,9 +6,9 @@ import ast
 from collections.abc import Iterator
 
 from ..._model._file import File
-from ..._model._layers import functions_of, is_factory, is_parameter, module_classes, own_method
 from ..._model._tree import argument, constant, key, method, owner
 from ..._rule import Edit, Found, Rule, replaced, span
+from ..._tensors._layers import functions_of, is_factory, is_parameter, module_classes, own_method
 
 _OWN = ("parameters", "named_parameters", "_apply", "to", "cuda", "state_dict")
 _COPIES = ("cuda", "double", "half", "bfloat16", "clone", "mul", "mul_", "t", "view", "reshape")

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import Final
 
 from ..._model._file import File
-from ..._model._layers import CONTAINERS, has_weights
 from ..._model._roles import words_of
 from ..._model._tree import key, owner
 from ..._model._values import Value
 from ..._rule import Found, Rule
+from ..._tensors._layers import CONTAINERS, has_weights
 
 _SHARED: Final = frozenset(
     {"shared", "share", "sharing", "tied", "tie", "universal", "albert", "recurrent", "recursive"}

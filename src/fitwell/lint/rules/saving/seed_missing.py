@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterator
 
 from ..._model._file import File
-from ..._model._seeds import has_seed, makes_module
 from ..._model._tree import constant, key, method
 from ..._rule import Found, Rule
+from ..._training._seeds import has_seed, makes_module
 
 _GRIDS = frozenset({"itertools.product", "sklearn.model_selection.ParameterGrid"})
 _REPEATS = re.compile(r"seed|fold|epoch|run|trial|repeat|split|rep$", re.IGNORECASE)

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 from ..._model._file import File
 from ..._model._loops import unwrapped
-from ..._model._seeds import makes_module
 from ..._model._tree import constant, key
 from ..._rule import Found, Rule
+from ..._training._seeds import makes_module
 
 _REPEATS = re.compile(r"seed|fold|run|trial|repeat|rep$|split", re.IGNORECASE)
 _LOOPS = (ast.For, ast.While)

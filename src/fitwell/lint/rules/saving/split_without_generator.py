@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterator
 
 from ..._model._file import File
-from ..._model._seeds import has_seed
 from ..._model._tree import argument, has_stars
 from ..._rule import Found, Rule
+from ..._training._seeds import has_seed
 
 _RESUMES = re.compile(
     r"resume|exists|is_file|isfile|checkpoint|ckpt|restart|continue", re.IGNORECASE

@@ -9,9 +9,9 @@ from ..._model._bindings import Reaching
 from ..._model._events import LOOPS, condition, loss_of
 from ..._model._file import File
 from ..._model._loops import is_backward
-from ..._model._stepping import is_loss_call
 from ..._model._tree import argument, key
 from ..._rule import Found, Rule
+from ..._training._stepping import is_loss_call
 
 _MESSAGE = "raises a RuntimeError: the first one has freed the graph."
 

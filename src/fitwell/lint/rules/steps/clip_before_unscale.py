@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from ..._model._events import Event, by_scaler
 from ..._model._file import File
 from ..._model._loops import Step
-from ..._model._stepping import before, is_scaled, is_switched_off
 from ..._rule import Found, Rule
+from ..._training._stepping import before, is_scaled, is_switched_off
 
 
 def check(file: File) -> Iterator[Found]:

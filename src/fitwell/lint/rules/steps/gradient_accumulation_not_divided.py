@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from ..._model._events import Event, loss_of
 from ..._model._file import File
 from ..._model._loops import Step
-from ..._model._stepping import is_loss_call, is_scaled, loss_bindings, reads_gradients, updates
 from ..._model._tree import constant, key, owner
 from ..._rule import Found, Rule
+from ..._training._stepping import is_loss_call, is_scaled, loss_bindings, reads_gradients, updates
 
 
 def check(file: File) -> Iterator[Found]:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from ..._model._events import Event
 from ..._model._file import File
 from ..._model._loops import Step
-from ..._model._stepping import before, comes_first, has_other_ways, reads_gradients, updates
 from ..._rule import Found, Rule
+from ..._training._stepping import before, comes_first, has_other_ways, reads_gradients, updates
 
 
 def check(file: File) -> Iterator[Found]:

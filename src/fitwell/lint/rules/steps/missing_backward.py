@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from ..._model._events import LOOPS, Event
 from ..._model._file import File
 from ..._model._loops import Step
-from ..._model._stepping import (
+from ..._model._tree import key
+from ..._rule import Found, Rule
+from ..._training._stepping import (
     given_away,
     has_other_ways,
     losses_in,
     reads_gradients,
     stops_at_once,
 )
-from ..._model._tree import key
-from ..._rule import Found, Rule
 
 
 def check(file: File) -> Iterator[Found]:

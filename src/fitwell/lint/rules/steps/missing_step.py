@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from ..._model._events import Event
 from ..._model._file import File
 from ..._model._loops import Step
-from ..._model._stepping import (
+from ..._model._tree import key, method
+from ..._rule import Found, Rule
+from ..._training._stepping import (
     given_away,
     has_other_ways,
     names_without_call,
@@ -17,8 +19,6 @@ from ..._model._stepping import (
     reads_gradients,
     steps_around,
 )
-from ..._model._tree import key, method
-from ..._rule import Found, Rule
 
 _UPDATES = re.compile(
     r"(^|_)(step|steps|optimi[sz]e|apply|update_(param|weight|model)\w*|train|learn|fit)(_|$)"

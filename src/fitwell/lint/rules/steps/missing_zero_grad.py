@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from ..._model._events import Event
 from ..._model._file import File
 from ..._model._loops import Step
-from ..._model._stepping import (
+from ..._rule import Found, Rule
+from ..._training._stepping import (
     clears_by_hand,
     given_away,
     has_other_ways,
@@ -18,7 +19,6 @@ from ..._model._stepping import (
     outer_zero,
     stops_at_once,
 )
-from ..._rule import Found, Rule
 
 
 def check(file: File) -> Iterator[Found]:

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 
 from ..._model._file import File
-from ..._model._stepping import loss_bindings, reads_gradients
 from ..._model._tree import argument, constant
 from ..._rule import Found, Rule
+from ..._training._stepping import loss_bindings, reads_gradients
 
 
 def check(file: File) -> Iterator[Found]:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from ..._model._events import Event, by_scaler
 from ..._model._file import File
-from ..._model._stepping import is_scaled, is_switched_off, reads_gradients
 from ..._rule import Found, Rule
+from ..._training._stepping import is_scaled, is_switched_off, reads_gradients
 
 
 def check(file: File) -> Iterator[Found]:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from ..._model._events import by_scaler, loss_of
 from ..._model._file import File
-from ..._model._stepping import is_switched_off, loss_bindings
 from ..._model._tree import key, owner
 from ..._rule import Found, Rule
+from ..._training._stepping import is_switched_off, loss_bindings
 
 
 def check(file: File) -> Iterator[Found]:

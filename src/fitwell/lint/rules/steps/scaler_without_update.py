@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from ..._model._events import by_scaler
 from ..._model._file import File
-from ..._model._stepping import given_away, is_per_batch, is_scaled, is_switched_off
 from ..._rule import Found, Rule
+from ..._training._stepping import given_away, is_per_batch, is_scaled, is_switched_off
 
 
 def check(file: File) -> Iterator[Found]:

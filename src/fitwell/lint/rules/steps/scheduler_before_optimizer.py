@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 from ..._model._events import LOOPS, Event
 from ..._model._file import File
-from ..._model._schedules import scheduler_of
-from ..._model._stepping import optimizer_of
 from ..._model._tree import argument
 from ..._model._values import Value
 from ..._rule import Found, Rule
+from ..._training._schedules import scheduler_of
+from ..._training._stepping import optimizer_of
 
 
 def check(file: File) -> Iterator[Found]:

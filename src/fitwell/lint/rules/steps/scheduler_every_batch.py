@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from ..._model._events import LOOPS
 from ..._model._file import File
 from ..._model._loops import Step
-from ..._model._schedules import decay_length, is_epoch_loop, number, scheduler_of, unit_of
 from ..._model._tree import argument, key
 from ..._model._values import Value
 from ..._rule import Found, Rule
+from ..._training._schedules import decay_length, is_epoch_loop, number, scheduler_of, unit_of
 
 _LENGTHS = {
     "CosineAnnealingLR": "T_max", "StepLR": "step_size", "LinearLR": "total_iters",

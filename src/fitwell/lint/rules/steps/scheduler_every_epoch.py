@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 from ..._model._events import LOOPS
 from ..._model._file import File
-from ..._model._schedules import scheduler_of, unit_of
 from ..._model._tree import argument, constant
 from ..._model._values import Value
 from ..._rule import Found, Rule
+from ..._training._schedules import scheduler_of, unit_of
 
 
 def check(file: File) -> Iterator[Found]:

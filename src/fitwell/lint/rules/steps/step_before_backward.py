@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..._model._file import File
-from ..._model._stepping import comes_first, emptied, has_other_ways, reads_gradients
 from ..._rule import Found, Rule
+from ..._training._stepping import comes_first, emptied, has_other_ways, reads_gradients
 
 
 def check(file: File) -> Iterator[Found]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..._model._file import File
-from ..._model._stepping import (
+from ..._rule import Found, Rule
+from ..._training._stepping import (
     clears_by_hand,
     given_away,
     is_of_loop,
@@ -13,7 +14,6 @@ from ..._model._stepping import (
     stops_at_once,
     updates,
 )
-from ..._rule import Found, Rule
 
 
 def check(file: File) -> Iterator[Found]:

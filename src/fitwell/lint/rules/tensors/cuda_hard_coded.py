@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterator
 
 from ..._model._file import File
-from ..._model._placements import is_managed
 from ..._model._tree import argument, constant
 from ..._rule import Found, Rule
+from ..._tensors._placements import is_managed
 
 _ASKS = (
     "is_available", "device_count", "hydra", "sys.argv", "set_device", "LOCAL_RANK", "nccl",

@@ -5,12 +5,12 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from ..._model._dtypes import is_whole
 from ..._model._file import File
 from ..._model._project import Definition
 from ..._model._tree import method, owner
 from ..._model._values import Value
 from ..._rule import Edit, Found, Rule, span
+from ..._tensors._dtypes import is_whole
 
 _WEIGHTED = frozenset(
     {

@@ -5,11 +5,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from ..._model._dtypes import is_whole
 from ..._model._file import File
-from ..._model._tensor_batches import is_tensor
 from ..._model._tree import argument, owner
 from ..._rule import Edit, Found, Rule, span
+from ..._tensors._dtypes import is_whole
+from ..._tensors._tensor_batches import is_tensor
 
 _METHODS = ("mean", "std", "var", "softmax", "norm", "log_softmax")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from ..._model._call_slots import SIZED, SLOTS, Slot, kinds_of
 from ..._model._file import File
 from ..._model._tree import argument
 from ..._rule import Edit, Found, Rule, span
+from ..._tensors._call_slots import SIZED, SLOTS, Slot, kinds_of
 
 
 def check(file: File) -> Iterator[Found]:

@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from ..._model._dtypes import is_floating, literal
 from ..._model._file import File
 from ..._model._tree import constant, key, method
 from ..._rule import Found, Rule
+from ..._tensors._dtypes import is_floating, literal
 
 _FLOATS = ("torch.Tensor", "torch.FloatTensor", "torch.DoubleTensor")
 _WHOLE = ("torch.LongTensor", "torch.IntTensor", "torch.ShortTensor", "torch.ByteTensor")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from ..._data._origins import is_model_call
 from ..._model._file import File
 from ..._model._loops import Loop
-from ..._model._origins import is_model_call
-from ..._model._placements import is_managed, moved_models, moves
-from ..._model._tensor_batches import batch_of, is_batch_tensor
 from ..._model._tree import argument, key, method
 from ..._model._values import Value
 from ..._rule import Found, Rule
+from ..._tensors._placements import is_managed, moved_models, moves
+from ..._tensors._tensor_batches import batch_of, is_batch_tensor
 
 _MAKERS = ("zeros", "ones", "rand", "randn", "arange", "eye", "empty", "full", "linspace")
 _PASSIVE = (

@@ -5,13 +5,13 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from ..._data._origins import is_model_call
 from ..._model._bindings import Binding
 from ..._model._file import File
-from ..._model._gradmode import may_switch
 from ..._model._loops import is_backward
-from ..._model._origins import is_model_call
 from ..._model._tree import method, owner
 from ..._rule import Edit, Found, Rule, span
+from ..._training._gradmode import may_switch
 
 _KEEPS = frozenset(
     {

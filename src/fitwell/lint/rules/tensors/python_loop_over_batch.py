@@ -5,12 +5,12 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from ..._data._origins import is_model_call
 from ..._model._file import File
 from ..._model._loops import LOOPS, is_backward
-from ..._model._origins import is_model_call
-from ..._model._tensor_batches import batch_of, is_batch_tensor, loop_around
 from ..._model._tree import constant, key
 from ..._rule import Found, Rule
+from ..._tensors._tensor_batches import batch_of, is_batch_tensor, loop_around
 
 _TIME = frozenset({"t", "step", "time", "ts", "timestep", "k", "layer", "head", "epoch"})
 

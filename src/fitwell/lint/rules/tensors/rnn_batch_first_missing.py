@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from ..._model._bindings import Binding
 from ..._model._file import File
-from ..._model._shape_names import Origin, origin, size
 from ..._model._tree import argument, constant, has_stars, key
 from ..._rule import Found, Rule
+from ..._tensors._shape_names import Origin, origin, size
 
 _LAYERS = ("torch.nn.LSTM", "torch.nn.GRU", "torch.nn.RNN")
 _BATCH = frozenset({"b", "bs", "batch", "batch_size", "bsz", "batchsize", "n_batch", "nbatch"})

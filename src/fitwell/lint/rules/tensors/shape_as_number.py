@@ -6,9 +6,9 @@ import ast
 from collections.abc import Iterator
 
 from ..._model._file import File
-from ..._model._tensor_batches import is_tensor
 from ..._model._tree import constant, key, owner
 from ..._rule import Found, Rule, replaced
+from ..._tensors._tensor_batches import is_tensor
 
 
 def check(file: File) -> Iterator[Found]:

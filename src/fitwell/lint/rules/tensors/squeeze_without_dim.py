@@ -5,13 +5,13 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from ..._data._origins import is_model_call
 from ..._model._file import File
 from ..._model._loops import Loop
-from ..._model._origins import is_model_call
-from ..._model._tensor_batches import batch_of, loop_around
 from ..._model._tree import argument, constant, key, owner
 from ..._model._values import Value
 from ..._rule import Found, Rule
+from ..._tensors._tensor_batches import batch_of, loop_around
 
 _KEEPS = frozenset(
     {

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from ..._data._origins import is_model_call
 from ..._model._file import File
 from ..._model._loops import LOOPS, Loop
-from ..._model._origins import is_model_call
 from ..._model._tree import key, method, owner
 from ..._rule import Found, Rule
 

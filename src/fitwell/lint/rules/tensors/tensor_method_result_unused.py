@@ -6,9 +6,9 @@ import ast
 from collections.abc import Iterator
 
 from ..._model._file import File
-from ..._model._tensor_batches import is_tensor
 from ..._model._tree import FUNCTIONS, argument, constant, owner
 from ..._rule import Edit, Found, Rule, span
+from ..._tensors._tensor_batches import is_tensor
 
 _METHODS = (
     "to", "cuda", "cpu", "float", "double", "half", "long", "int", "bool", "view", "reshape",

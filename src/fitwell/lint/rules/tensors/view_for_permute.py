@@ -7,9 +7,9 @@ import itertools
 from collections.abc import Iterator
 
 from ..._model._file import File
-from ..._model._shape_names import Term, terms
 from ..._model._tree import owner
 from ..._rule import Found, Rule
+from ..._tensors._shape_names import Term, terms
 
 _FUNCTIONS = ("torch.reshape", "numpy.reshape")
 

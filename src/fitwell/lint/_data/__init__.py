@@ -1,0 +1,1 @@
+"""What rules know of data: loaders, transforms, splits, where values come from, labels."""

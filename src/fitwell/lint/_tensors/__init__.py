@@ -1,0 +1,1 @@
+"""What rules know of tensors: sizes, dimensions, dtypes, devices, and the layers between."""

@@ -1,0 +1,1 @@
+"""What rules know of trainings: losses, graphs, optimizers, modes, averages, selection."""
