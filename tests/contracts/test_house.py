@@ -99,6 +99,8 @@ def drawers(package: Path) -> list[str]:
 def forbidden_imports(folder: Path) -> list[str]:
     found = []
     for name, _, tree in sources(folder):
+        if name.startswith(("lint/clean/", "lint/faulty/")):
+            continue  # programs that are read by the linter, never run
         for node in ast.walk(tree):
             modules = []
             if isinstance(node, ast.Import):

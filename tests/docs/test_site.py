@@ -20,6 +20,7 @@ from fitwell.cli._arguments import EVERYWHERE, Options, is_positional
 from fitwell.cli._main import load
 from fitwell.cli._verbs import TABLE
 from fitwell.core.catalog import entries, families
+from fitwell.lint import rules as lint_rules
 
 from .test_code_blocks import PAGES, ROOT, name
 
@@ -44,7 +45,7 @@ FOREIGN_OPTIONS = {
 }
 """Options in the documentation that are not of a verb."""
 
-ENDINGS = {"html", "json", "jsonl", "csv"}
+ENDINGS = {"html", "json", "jsonl", "csv", "py", "sarif"}
 """What comes after the dot in the name of a file, such as ``report.html``."""
 
 
@@ -119,7 +120,10 @@ def test_every_verb_and_option_is_documented(pages: dict[str, str]) -> None:
 def test_every_page_is_reached_from_the_menu(pages: dict[str, str]) -> None:
     listed = set(re.findall(r"[\w./-]+\.md", (ROOT / "mkdocs.yml").read_text(encoding="utf-8")))
     written = {p.relative_to(ROOT / "docs").as_posix() for p in PAGES if "docs" in p.parts}
-    assert listed == written | {f"reference/{n}" for n in pages}
+    rules = {f"lint-{n}.md" for n in lint_rules()}
+    assert listed == written | {f"reference/{n}" for n in set(pages) - rules}
+    # the pages of the rules are in the table of the rules
+    assert {link.partition("#")[0] for link in _LINK.findall(pages["lint-rules.md"])} >= rules
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)

@@ -18,7 +18,8 @@ Role = Literal["train", "valid", "test"]
 _WORDS: Final[dict[str, Role]] = {
     **dict.fromkeys(("train", "training", "trn", "tr"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "validate", "validating", "dev", "va"), "valid"),
-    **dict.fromkeys(("test", "testing", "tst", "te", "holdout"), "test"),
+    **dict.fromkeys(("dv",), "valid"),
+    **dict.fromkeys(("test", "testing", "tst", "te", "tt", "holdout"), "test"),
     **dict.fromkeys(("eval", "evaluation", "evaluate", "evaluating"), "test"),
 }
 _GLUED: Final = re.compile(

@@ -13,7 +13,11 @@ Scope = ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.C
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 SCOPES = (ast.Module, *FUNCTIONS, ast.ClassDef)
 _INNER = (*FUNCTIONS, ast.ClassDef)
-_MARKS = (ast.expr_context, ast.operator, ast.unaryop, ast.boolop, ast.cmpop)
+_MARKS = frozenset(
+    kind
+    for family in (ast.expr_context, ast.operator, ast.unaryop, ast.boolop, ast.cmpop)
+    for kind in family.__subclasses__()
+)
 
 
 @final
@@ -29,40 +33,49 @@ class Tree:
         self._order: list[ast.AST] = []
         self._kinds: dict[type[ast.AST], list[ast.AST]] = {}
         self._parent: dict[ast.AST, ast.AST] = {}
-        self._scope: dict[ast.AST, Scope] = {}
-        self._place: dict[ast.AST, int] = {}
-        self._end: dict[ast.AST, int] = {}
+        self._place: dict[ast.AST, int] = {root: 0}
+        self._scopes: list[Scope] = []
+        self._ends: list[int] = []
         self._read()
         self._call_places = [self._place[call] for call in self._kinds.get(ast.Call, ())]
 
     def _read(self) -> None:
-        order, kinds, parent, scopes = self._order, self._kinds, self._parent, self._scope
-        scopes[self.root] = self.root
-        todo: list[ast.AST] = [self.root]
+        """Put all nodes in their order; most of the time of a file goes here."""
+        order, kinds, parents, scopes = self._order, self._kinds, self._parent, self._scopes
+        above: list[int] = []  # place of the parent
+        todo: list[tuple[ast.AST, int, Scope]] = [(self.root, 0, self.root)]
         while todo:
-            node = todo.pop()
+            node, parent, scope = todo.pop()
+            place = len(order)
             order.append(node)
-            kinds.setdefault(type(node), []).append(node)
-            scope = node if isinstance(node, SCOPES) else scopes[node]
-            children: list[ast.AST] = []
-            for name in node._fields:
-                value = getattr(node, name, None)
-                if isinstance(value, list):
-                    children += [one for one in value if isinstance(one, ast.AST)]
-                elif isinstance(value, ast.AST):
-                    children.append(value)
-            for child in reversed(children):
-                if not isinstance(child, _MARKS):
-                    parent[child] = node
-                    scopes[child] = scope
-                    todo.append(child)
-        for place, node in enumerate(order):
-            self._place[node] = place
-        for place, node in reversed(list(enumerate(order))):
-            end = self._end.setdefault(node, place + 1)
-            above = parent.get(node)
-            if above is not None and self._end.get(above, 0) < end:
-                self._end[above] = end
+            above.append(parent)
+            scopes.append(scope)
+            kind = type(node)
+            if kind in kinds:
+                kinds[kind].append(node)
+            else:
+                kinds[kind] = [node]
+            if isinstance(node, SCOPES):
+                scope = node
+            first = len(todo)
+            for value in vars(node).values():
+                if isinstance(value, ast.AST):
+                    if type(value) not in _MARKS:
+                        parents[value] = node
+                        todo.append((value, place, scope))
+                elif isinstance(value, list):
+                    for one in value:
+                        if isinstance(one, ast.AST) and type(one) not in _MARKS:
+                            parents[one] = node
+                            todo.append((one, place, scope))
+            if len(todo) - first > 1:
+                todo[first:] = todo[first:][::-1]
+        self._place = {node: place for place, node in enumerate(order)}
+        ends = self._ends = list(range(1, len(order) + 1))
+        for place in range(len(order) - 1, 0, -1):
+            parent = above[place]
+            if ends[parent] < ends[place]:
+                ends[parent] = ends[place]
 
     @overload
     def each(self, kind: type[Node], /) -> Iterator[Node]: ...
@@ -135,7 +148,7 @@ class Tree:
         Args:
             node: Of this file.
         """
-        return self._scope[node]
+        return self._scopes[self._place[node]]
 
     def function(self, node: ast.AST) -> ast.FunctionDef | ast.AsyncFunctionDef | None:
         """Give the function that a node stands in, if there is one.
@@ -161,11 +174,12 @@ class Tree:
         Args:
             node: A scope, or any part of one.
         """
-        place, end = self._place[node] + 1, self._end[node]
+        place = self._place[node] + 1
+        end = self._ends[place - 1]
         while place < end:
             one = self._order[place]
             yield one
-            place = self._end[one] if isinstance(one, _INNER) else place + 1
+            place = self._ends[place] if isinstance(one, _INNER) else place + 1
 
     def own_calls(self, node: ast.AST) -> Iterator[ast.Call]:
         """Give the calls below a node in their order, but not those of functions and classes in it.
@@ -173,12 +187,13 @@ class Tree:
         Args:
             node: A scope, or any part of one.
         """
-        scope = node if isinstance(node, SCOPES) else self._scope[node]
+        place = self._place[node]
+        scope = node if isinstance(node, SCOPES) else self._scopes[place]
         found = cast("list[ast.Call]", self._kinds.get(ast.Call, []))
-        first = bisect_left(self._call_places, self._place[node] + 1)
-        last = bisect_left(self._call_places, self._end[node])
-        for call in found[first:last]:
-            if self._scope[call] is scope:
+        first = bisect_left(self._call_places, place + 1)
+        last = bisect_left(self._call_places, self._ends[place])
+        for call, at in zip(found[first:last], self._call_places[first:last], strict=True):
+            if self._scopes[at] is scope:
                 yield call
 
     def holds(self, outer: ast.AST, node: ast.AST) -> bool:
@@ -188,7 +203,8 @@ class Tree:
             outer: Of this file.
             node: Of this file.
         """
-        return self._place[outer] <= self._place[node] < self._end[outer]
+        place = self._place[outer]
+        return place <= self._place[node] < self._ends[place]
 
     def conditional(self, node: ast.AST, within: ast.AST) -> bool:
         """Say whether a node runs only sometimes when what is around it runs.

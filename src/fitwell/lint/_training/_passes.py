@@ -226,22 +226,36 @@ def needs_gradients(item: Pass) -> bool:
     """
     file = item.file
     function = file.tree.function(item.node)
+    if function is not None and _GRADIENTS & set(words_of(function.name)):
+        return True
     scope = function if function is not None else item.node
-    for node in file.tree.own(scope):
-        name = ""
-        if isinstance(node, ast.Attribute):
-            name = node.attr
-        elif isinstance(node, (ast.Name, ast.keyword)):
-            name = (node.id if isinstance(node, ast.Name) else node.arg) or ""
-        if name in ("enable_grad", "requires_grad", "requires_grad_", "retain_grad", "backward"):
-            return True
-        if (
-            name
-            and name not in ("no_grad", "set_grad_enabled")
-            and _GRADIENTS & set(words_of(name))
-        ):
-            return True
-    return function is not None and bool(_GRADIENTS & set(words_of(function.name)))
+    trains = any(loop.trains for loop in file.loops if file.tree.holds(scope, loop.node))
+    return any(
+        _uses_gradients(node)
+        for node in file.tree.own(scope)
+        if file.tree.holds(item.node, node) or not trains or _is_of(file, item, node)
+    )
+
+
+def _is_of(file: File, item: Pass, node: ast.AST) -> bool:
+    """Say whether a node beside a training loop takes gradients of what the other loop made."""
+    if not isinstance(node, ast.Attribute) or node.attr != "backward":
+        return isinstance(node, ast.Attribute) and node.attr in ("enable_grad", "retain_grad")
+    bindings = file.values.bindings.reaching(node.value).bindings if key(node.value) else ()
+    return any(file.tree.holds(item.node, one.statement) for one in bindings)
+
+
+def _uses_gradients(node: ast.AST) -> bool:
+    name = ""
+    if isinstance(node, ast.Attribute):
+        name = node.attr
+    elif isinstance(node, (ast.Name, ast.keyword)):
+        name = (node.id if isinstance(node, ast.Name) else node.arg) or ""
+    if name in ("enable_grad", "requires_grad", "requires_grad_", "retain_grad", "backward"):
+        return True
+    return name not in ("", "no_grad", "set_grad_enabled") and bool(
+        _GRADIENTS & set(words_of(name))
+    )
 
 
 def in_framework(file: File) -> bool:

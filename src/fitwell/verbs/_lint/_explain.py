@@ -46,7 +46,8 @@ def mends(rule: Rule) -> bool:
 def table() -> str:
     """Give all rules, theme by theme."""
     parts = []
+    width = max(map(len, rules())) + 2
     for name, (heading, members) in themes().items():
-        lines = [f"  {rule.name:<36}{rule.severity:<9}{rule.title}" for rule in members]
+        lines = [f"  {rule.name:<{width}}{rule.severity:<9}{rule.title}" for rule in members]
         parts.append("\n".join([f"{name}: {heading.partition(': ')[2] or heading}", *lines]))
     return "\n\n".join(parts)

@@ -31,8 +31,11 @@ def check(file: File) -> Iterator[Found]:
     for call in file.calls(*names):
         if has_stars(call) or argument(call, "training", 2) is not None:
             continue
-        if constant(argument(call, "p", 1)) == 0 or not _in_forward(file, call):
+        rate = argument(call, "p", 1)
+        if constant(rate) == 0 or not _in_forward(file, call):
             continue
+        if isinstance(constant(rate), bool) or key(rate).endswith(".training"):
+            continue  # the mode in the place of the rate: another rule's matter
         short = file.dotted(call.func).rpartition(".")[2]
         effect = "is always on, in `eval()` too" if short in _ON else "never does anything"
         yield Found(
