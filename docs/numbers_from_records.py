@@ -37,6 +37,11 @@ BENCHMARKS = {
         "An epoch over a file on disk, against reading it from end to end. Made by"
         " `benchmarks/stream.py`.",
     ),
+    "lint": (
+        "Lint",
+        "Seconds for the source of torch and for training programs, fitwell against TorchFix, and"
+        " what both find in programs with known faults. Made by `benchmarks/lint.py`.",
+    ),
     "plan": (
         "Plans",
         "What `fitwell train --plan` predicts over what the training then takes. Made by"
