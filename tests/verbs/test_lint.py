@@ -103,7 +103,11 @@ def test_hints_are_shown_when_asked(project: Path, capsys: pytest.CaptureFixture
 def test_rules_are_chosen_by_name_or_theme(project: Path) -> None:
     assert main(["lint", "--ignore", "trailing-comma"]) == 0
     assert main(["lint", "--select", "modules"]) == 1
+    assert main(["lint", "--select", "steps,losses", "train.py"]) == 0
+    assert main(["lint", "--ignore", "steps, trailing-comma", "train.py"]) == 0
     assert main(["lint", "--exclude", "train.py"]) == 0
+    assert main(["lint", "--exclude", "train.py,old"]) == 0
+    assert len(fitwell.lint(project, select=["modules"])) == 1
 
 
 def test_rules_are_explained(capsys: pytest.CaptureFixture[str]) -> None:

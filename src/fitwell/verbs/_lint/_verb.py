@@ -27,9 +27,9 @@ from ._result import Format, LintResult
 
 def lint(
     *paths: str | Path,
-    select: Sequence[str] = (),
-    ignore: Sequence[str] = (),
-    exclude: Sequence[str] = (),
+    select: str | Sequence[str] = "",
+    ignore: str | Sequence[str] = "",
+    exclude: str | Sequence[str] = "",
     hints: bool = False,
     fix: bool = False,
     diff: bool = False,
@@ -48,9 +48,9 @@ def lint(
 
     Args:
         paths: Files and folders; this folder if left out.
-        select: Rules or themes to ask, and no others.
-        ignore: Rules or themes not to ask.
-        exclude: Patterns of files and folders to pass over, such as ``legacy/*``.
+        select: Rules or themes to ask, and no others; several with commas: ``steps,losses``.
+        ignore: Rules or themes not to ask, in the same way.
+        exclude: Patterns of files and folders to pass over: ``legacy/*,old.py``.
         hints: Show what is likely but not certain, too.
         fix: Mend what is certain, and show what was changed.
         diff: Show what `fix` would change, and change nothing.
@@ -89,19 +89,24 @@ def lint(
 
 def _with(
     config: Config,
-    select: Sequence[str],
-    ignore: Sequence[str],
-    exclude: Sequence[str],
+    select: str | Sequence[str],
+    ignore: str | Sequence[str],
+    exclude: str | Sequence[str],
     hints: bool,
 ) -> Config:
     """Put what was typed over what the project says."""
     return replace(
         config,
-        select=tuple(select) or config.select,
-        ignore=(*config.ignore, *ignore),
-        exclude=(*config.exclude, *exclude),
+        select=_several(select) or config.select,
+        ignore=(*config.ignore, *_several(ignore)),
+        exclude=(*config.exclude, *_several(exclude)),
         hints=hints or config.hints,
     )
+
+
+def _several(names: str | Sequence[str]) -> tuple[str, ...]:
+    texts = names.split(",") if isinstance(names, str) else names
+    return tuple(text.strip() for text in texts if text.strip())
 
 
 def _result(sources: Sequence[Source], config: Config, format: Format) -> LintResult:

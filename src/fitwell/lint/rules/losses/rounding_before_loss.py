@@ -25,7 +25,7 @@ def check(file: File) -> Iterator[Found]:
             continue
         yield Found(
             loss.call,
-            f"{shown(loss.input)} has been through `{done.kind}`{line_of(file, done, loss.call)}: "
+            f"{shown(loss.input)} has been through `{done.kind}`{line_of(file, done, loss.call)}:"
             f" the gradient of `{loss.name}` is 0 there.",
             "Give the loss the outputs of the model themselves.",
         )
