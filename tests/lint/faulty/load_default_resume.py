@@ -1,4 +1,4 @@
-# fault: 21 [torch-load-without-weights-only hint] torch.load without weights_only when resuming
+# fault: 21 [torch-load-without-weights-only] torch.load without weights_only when resuming
 import os
 
 import torch

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 
 from ..._model._file import File
 from ..._model._tree import argument, constant, has_stars, key
-from ..._rule import Found, Rule
+from ..._rule import Edit, Found, Rule, span
 
 _OF_MODULES = frozenset(
     {"eval", "train", "parameters", "state_dict", "cuda", "to", "half", "requires_grad_", "modules"}
 )
 _FIX = "Save a `state_dict()`, and load it with `weights_only=True`."
+
+_SAY = "Write `weights_only=True`."
 
 
 def check(file: File) -> Iterator[Found]:
@@ -33,10 +35,11 @@ def check(file: File) -> Iterator[Found]:
                 f"`{name}` is used as a module, but `torch.load` takes only weights by default"
                 " since PyTorch 2.6: it raises."
                 if name
-                else "What may be in the file is not said: since PyTorch 2.6 only weights, before"
-                " that anything."
+                else "What may be in the file is not said: before PyTorch 2.6 it may run any code,"
+                " since then only weights are taken."
             )
-            yield Found(call, message, _FIX, certain=bool(name))
+            edits = () if name else (_named(file, call),)
+            yield Found(call, message, _FIX if name else _SAY, edits=edits)
         elif constant(given) is False:
             yield Found(
                 call,
@@ -44,6 +47,14 @@ def check(file: File) -> Iterator[Found]:
                 _FIX,
                 certain=False,
             )
+
+
+def _named(file: File, call: ast.Call) -> Edit:
+    """Write what is the default since PyTorch 2.6."""
+    _, (line, column) = span(file, call)
+    inside = file.text_of(call)[:-1].rstrip()
+    comma = "" if inside.endswith((",", "(")) else ", "
+    return Edit((line, column - 1), (line, column - 1), f"{comma}weights_only=True")
 
 
 def _whole_module(file: File, call: ast.Call) -> str:
