@@ -79,6 +79,11 @@ def test_pt_15_the_listing_of_the_notes_with_a_trailing_comma() -> None:
     assert finding.edits
 
 
+def test_pt_15_the_same_after_a_formatter_has_put_brackets_around_it() -> None:
+    text = changed("nn.Linear(10, 32)", "(nn.Linear(10, 32),)")
+    assert [one.rule for one in found_in(text) if one.severity == "error"] == ["trailing-comma"]
+
+
 def test_pt_19_the_listing_of_the_notes_with_the_average_inside_the_loop() -> None:
     text = changed(
         "    avg_loss = total_loss / len(dv_set.dataset)\n",

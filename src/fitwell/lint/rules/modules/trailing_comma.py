@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from ..._model._file import File
 from ..._model._tree import key
-from ..._rule import Edit, Found, Rule, span
+from ..._rule import Edit, Found, Rule, replaced, span
 
 _MADE = ("module", "loss", "optimizer", "scheduler", "loader", "dataset", "scaler")
 _TAKES_TUPLES = frozenset(
@@ -33,9 +33,13 @@ def check(file: File) -> Iterator[Found]:
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         _, (row, column) = span(file, value)
         is_open = file.lines[row - 1][:column].endswith(",")
-        if not is_open or not all(key(target) for target in targets):
-            continue  # written as a tuple, or taken apart
         name = ast.unparse(targets[0])
+        if not all(key(target) for target in targets):
+            continue  # taken apart
+        if not is_open:  # written as a tuple, perhaps by a formatter
+            if any(_is_called(file, one) for one in _uses(file, node)):
+                yield from _bracketed(file, value, name)
+            continue
         found = _holds(file, node, value.elts[0])
         if found:
             yield Found(
@@ -46,6 +50,18 @@ def check(file: File) -> Iterator[Found]:
                 certain=not _is_plural(name)
                 or any(_is_called(file, one) for one in _uses(file, node)),
             )
+
+
+def _bracketed(file: File, value: ast.Tuple, name: str) -> Iterator[Found]:
+    """Report a tuple of one layer that is called as if it were the layer."""
+    made = file.made(value.elts[0], *_MADE)
+    if made is not None:
+        yield Found(
+            value,
+            f"`{name}` is a tuple that holds {made.short}, but is called like the {made.kind}.",
+            "Delete the comma and the brackets.",
+            edits=(replaced(file, value, file.text_of(value.elts[0])),),
+        )
 
 
 def _holds(file: File, node: ast.Assign | ast.AnnAssign, element: ast.expr) -> str:
