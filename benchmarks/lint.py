@@ -160,7 +160,7 @@ def measure(options: Namespace) -> None:
         print(f"{text}, {size:,} lines\n{harness.table(comparison, size)}")
         append_record(
             options.record,
-            what=f"lint, {text}",
+            what=f"lint, {size:,} lines of {text}",
             method=" ".join(("fitwell", "lint")),
             result=comparison.to_dict(size),
             seeds=[0],
