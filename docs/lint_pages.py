@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fitwell.lint import Rule, check_texts, rules, themes
+from fitwell.lint import Rule, check_texts, mends, rules, themes
 
 
 def lint_pages() -> dict[str, str]:
@@ -22,7 +22,7 @@ def table_page() -> str:
     for heading, members in themes().values():
         rows = [
             f"| [{rule.name}](lint-{rule.name}.md) | {rule.severity} | {_prose(rule.title)} |"
-            f" {'yes' if mended(rule) else ''} |"
+            f" {'yes' if mends(rule) else ''} |"
             for rule in members
         ]
         parts.append(f"## {heading}")
@@ -40,7 +40,7 @@ def rule_page(rule: Rule) -> str:
     """
     findings = check_texts({"train.py": rule.bad}, [rule])
     said = [f"train.py:{one.line}:{one.column}: {one.severity}: {one.message}" for one in findings]
-    mend = " `fitwell lint --fix` does it." if mended(rule) else ""
+    mend = " `fitwell lint --fix` does it." if mends(rule) else ""
     parts = [
         f"# {rule.name}",
         f"*{rule.severity}*: {_prose(rule.title)}.",
@@ -58,15 +58,6 @@ def rule_page(rule: Rule) -> str:
         " `pyproject.toml`: see [lint](../lint.md). All rules: [Rules of lint](lint-rules.md).",
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def mended(rule: Rule) -> bool:
-    """Say whether `--fix` mends what a rule finds.
-
-    Args:
-        rule: The rule.
-    """
-    return any(one.edits for one in check_texts({"train.py": rule.bad}, [rule]))
 
 
 def _prose(text: str) -> str:

@@ -6,6 +6,7 @@ from ._engine import UNREAD as UNREAD
 from ._engine import Finding as Finding
 from ._engine import check_sources as check_sources
 from ._engine import check_texts as check_texts
+from ._engine import mends as mends
 from ._fix import as_diff as as_diff
 from ._fix import fixed as fixed
 from ._rule import Edit as Edit

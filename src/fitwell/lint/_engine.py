@@ -78,6 +78,15 @@ def check_texts(texts: Mapping[str, str], chosen: Sequence[Rule] | None = None) 
         )
 
 
+def mends(rule: Rule) -> bool:
+    """Say whether a fix is written for what a rule finds.
+
+    Args:
+        rule: The rule; its bad example is asked.
+    """
+    return any(finding.edits for finding in check_texts({"train.py": rule.bad}, [rule]))
+
+
 def check_sources(sources: Sequence[Source], config: Config) -> list[Finding]:
     """Look for faults in files and notebooks; what cannot be read is a finding too.
 

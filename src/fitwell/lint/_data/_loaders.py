@@ -5,10 +5,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, cast, final
+from typing import TYPE_CHECKING, Final, final
 
 from .._model._bindings import Given, given, parameters
 from .._model._loops import Loop
+from .._model._once import once
 from .._model._project import CallSite, Project
 from .._model._roles import Role, held_out, role, role_of_name
 from .._model._tree import argument, constant, key, method
@@ -181,17 +182,18 @@ def loaders(file: File) -> tuple[Loader, ...]:
     Args:
         file: The file.
     """
-    project = file.project
-    if "loaders" not in project.facts:
-        found: dict[File, list[Loader]] = {}
-        for one in project.files:
-            for loader in _made_in(one):
-                found.setdefault(loader.file, []).append(loader)
-        for one, some in found.items():
-            some.sort(key=lambda loader: one.tree.place(loader.call))
-        project.facts["loaders"] = found
-    by_file = cast("dict[File, list[Loader]]", project.facts["loaders"])
-    return tuple(by_file.get(file, ()))
+    return tuple(_by_file(file.project).get(file, ()))
+
+
+@once
+def _by_file(project: Project) -> dict[File, list[Loader]]:
+    found: dict[File, list[Loader]] = {}
+    for one in project.files:
+        for loader in _made_in(one):
+            found.setdefault(loader.file, []).append(loader)
+    for one, some in found.items():
+        some.sort(key=lambda loader: one.tree.place(loader.call))
+    return found
 
 
 def _made_in(file: File) -> Iterator[Loader]:
@@ -244,15 +246,14 @@ def _settings(file: File, node: ast.expr) -> dict[str, ast.expr] | None:
     return None
 
 
+@once
 def _loops(project: Project) -> dict[ast.Call, list[tuple[File, Loop]]]:
-    if "loops over loaders" not in project.facts:
-        found: dict[ast.Call, list[tuple[File, Loop]]] = {}
-        for file in project.files:
-            for loop in file.loops:
-                for call in set(sources(file, loop.loader).calls()):
-                    found.setdefault(call, []).append((file, loop))
-        project.facts["loops over loaders"] = found
-    return cast("dict[ast.Call, list[tuple[File, Loop]]]", project.facts["loops over loaders"])
+    found: dict[ast.Call, list[tuple[File, Loop]]] = {}
+    for file in project.files:
+        for loop in file.loops:
+            for call in set(sources(file, loop.loader).calls()):
+                found.setdefault(call, []).append((file, loop))
+    return found
 
 
 def role_of_target(file: File, node: ast.AST) -> frozenset[Role]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, cast, final
 
 from .._model._bindings import given, parameters
+from .._model._once import once
 from .._model._project import Definition
 from .._model._roles import Role, role
 from .._model._tree import argument, constant, has_stars, key
@@ -162,17 +163,14 @@ class DataSet:
         return found
 
 
+@once
 def data_sets(file: File) -> tuple[DataSet, ...]:
     """Give the data sets that a file makes, in the order of the text.
 
     Args:
         file: The file.
     """
-    facts = file.project.facts
-    if ("data sets", file) not in facts:
-        found = sorted(_made(file), key=lambda one: file.tree.place(one.call))
-        facts["data sets", file] = tuple(found)
-    return cast("tuple[DataSet, ...]", facts["data sets", file])
+    return tuple(sorted(_made(file), key=lambda one: file.tree.place(one.call)))
 
 
 def _made(file: File) -> Iterator[DataSet]:

@@ -58,6 +58,7 @@ class File:
         self.names = Names(self.tree, ".".join(package))
         self.top = _defined(self.tree.root)
         self.project = Project()
+        self.answers: dict[object, object] = {}  # of functions that are asked once
         self._called: dict[ast.Call, Definition | None] = {}
         self._dotted: dict[ast.AST, str] = {}
         self.roles: dict[ast.AST, frozenset[Role]] = {}

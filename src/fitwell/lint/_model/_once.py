@@ -1,28 +1,29 @@
-"""Answers about a whole project, worked out once."""
+"""Answers about a file or a whole project, worked out once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
-from weakref import WeakKeyDictionary
+from functools import wraps
+from typing import TypeVar, cast
 
+from ._file import File
 from ._project import Project
 
+About = TypeVar("About", File, Project)
 Answer = TypeVar("Answer")
 
 
-def per_project(ask: Callable[[Project], Answer]) -> Callable[[Project], Answer]:
-    """Make a function of a project remember its answer, as long as the project is there.
+def once(ask: Callable[[About], Answer]) -> Callable[[About], Answer]:
+    """Make a function of a file or project keep its answer there.
 
     Args:
         ask: The function.
     """
-    known: WeakKeyDictionary[Project, Answer] = WeakKeyDictionary()
 
-    def asked(project: Project) -> Answer:
-        if project not in known:
-            known[project] = ask(project)
-        return known[project]
+    @wraps(ask)
+    def asked(about: About) -> Answer:
+        if ask not in about.answers:
+            about.answers[ask] = ask(about)
+        return cast("Answer", about.answers[ask])
 
-    asked.__doc__ = ask.__doc__
     return asked

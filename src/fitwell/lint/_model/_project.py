@@ -60,8 +60,8 @@ class Project:
         self._near = near or {}
         self._found: dict[tuple[str, str], Definition | None] = {}
         self._sites: dict[ast.AST, list[CallSite]] = {}
+        self.answers: dict[object, object] = {}  # of functions that are asked once
         self.cycles = 0  # names that led back to themselves, so far
-        self.facts: dict[object, object] = {}  # what was found out once about all files
         for file in files:
             self.add(file)
 

@@ -6,9 +6,9 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, final
-from weakref import WeakKeyDictionary
 
 from .._model._loops import LOOPS, Loop, unwrapped
+from .._model._once import once
 from .._model._roles import held_out, role, role_of_name, words_of
 from .._model._tree import key
 
@@ -43,7 +43,6 @@ FRAMEWORKS: Final = (
 )  # fmt: skip
 """Libraries that run the evaluation themselves, or whose models are not torch's."""
 _DEPTH: Final = 3
-_LOOPS_OF: Final[WeakKeyDictionary[File, tuple[Loop, ...]]] = WeakKeyDictionary()
 Place = tuple["File", ast.AST]
 
 
@@ -90,15 +89,14 @@ class Pass:
     calls: tuple[ModelCall, ...] = field(repr=False)
 
 
+@once
 def batch_loops(file: File) -> tuple[Loop, ...]:
     """Find loops over batches: those of the file, and those over a thing that has a ``dataset``.
 
     Args:
         file: The file.
     """
-    if file not in _LOOPS_OF:
-        _LOOPS_OF[file] = (*file.loops, *_other_loops(file))
-    return _LOOPS_OF[file]
+    return (*file.loops, *_other_loops(file))
 
 
 def _other_loops(file: File) -> Iterator[Loop]:

@@ -6,7 +6,7 @@ import ast
 import re
 from typing import TYPE_CHECKING, Final
 
-from .._model._once import per_project
+from .._model._once import once
 from .._model._project import Project
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ _SEED: Final = re.compile(r"seed|set_deterministic|set_determinism|set_rng_state
 _DEPTH: Final = 3
 
 
-@per_project
+@once
 def has_seed(project: Project) -> bool:
     """Say whether anything in a project is called, or given, that has to do with seeds.
 

@@ -6,9 +6,9 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, final
-from weakref import WeakKeyDictionary
 
 from .._model._loops import Loop
+from .._model._once import once
 from .._model._project import Definition
 from .._model._roles import words_of
 from .._model._tree import argument, constant, key, method, owner
@@ -40,7 +40,6 @@ _BATCH_METRICS: Final = frozenset(
     }
 )
 _DEPTH: Final = 6
-_SUMS_OF: Final[WeakKeyDictionary[File, tuple[Sum, ...]]] = WeakKeyDictionary()
 
 
 @final
@@ -78,15 +77,14 @@ def name_of(node: ast.AST | None) -> str:
     return key(node)
 
 
+@once
 def sums(file: File) -> tuple[Sum, ...]:
     """Find what loops over batches add up.
 
     Args:
         file: The file.
     """
-    if file not in _SUMS_OF:
-        _SUMS_OF[file] = tuple(_sums(file))
-    return _SUMS_OF[file]
+    return tuple(_sums(file))
 
 
 def _sums(file: File) -> Iterator[Sum]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 
 from ...core.errors import unknown_name
-from ...lint import Rule, check_texts, rules, themes
+from ...lint import mends, rules, themes
 
 _WIDTH = 92
 
@@ -32,15 +32,6 @@ def explained(name: str) -> str:
         f"To keep a line as it is: # fitwell: ignore[{rule.name}]",
     ]
     return "\n\n".join(parts)
-
-
-def mends(rule: Rule) -> bool:
-    """Say whether `--fix` mends what a rule finds.
-
-    Args:
-        rule: The rule.
-    """
-    return any(finding.edits for finding in check_texts({"example.py": rule.bad}, [rule]))
 
 
 def table() -> str:

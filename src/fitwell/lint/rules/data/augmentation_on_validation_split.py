@@ -9,7 +9,7 @@ from ..._data._loaders import loaders, role_of_target
 from ..._data._sources import sources
 from ..._data._transforms import data_sets
 from ..._model._file import File
-from ..._model._once import per_project
+from ..._model._once import once
 from ..._model._project import Project
 from ..._model._roles import held_out, role_of_name
 from ..._model._tree import argument, key
@@ -40,7 +40,7 @@ def check(file: File) -> Iterator[Found]:
             yield Found(loader.call, _message(names), _FIX)
 
 
-@per_project
+@once
 def _random_sets(project: Project) -> dict[ast.Call, list[str]]:
     """Give the data sets of the project with random parts, those held out left aside."""
     found: dict[ast.Call, list[str]] = {}

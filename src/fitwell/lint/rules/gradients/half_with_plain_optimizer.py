@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from ..._model._file import File
-from ..._model._once import per_project
+from ..._model._once import once
 from ..._model._project import Project
 from ..._model._tree import argument, key, method, owner
 from ..._rule import Found, Rule
@@ -36,7 +36,7 @@ def check(file: File) -> Iterator[Found]:
                 yield found
 
 
-@per_project
+@once
 def _scales(project: Project) -> bool:
     """Say whether losses are scaled, or weights kept in float32, anywhere."""
     return any(_SCALED.search(one.text) for one in project.files)

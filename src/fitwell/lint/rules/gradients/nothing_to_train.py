@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from ..._model._file import File
-from ..._model._once import per_project
+from ..._model._once import once
 from ..._model._project import Project
 from ..._model._tree import constant, key, method, owner
 from ..._rule import Found, Rule
@@ -77,7 +77,7 @@ def _is_freeze(statement: ast.stmt) -> bool:
     return False
 
 
-@per_project
+@once
 def _unfreezes(project: Project) -> bool:
     """Say whether something in the project may make parameters train again."""
     for one in project.files:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from ..._model._file import File
-from ..._model._once import per_project
+from ..._model._once import once
 from ..._model._project import Project
 from ..._model._tree import key
 from ..._rule import Found, Rule
@@ -171,7 +171,7 @@ def _is_given(file: File, use: ast.expr, calls: list[ast.Call], depth: int) -> b
     return _is_only_used(file, word, found.node, found.node, calls, depth + 1)
 
 
-@per_project
+@once
 def _from_outside(project: Project) -> frozenset[str]:
     """Give the attributes that are used of anything but ``self``."""
     return frozenset(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from ..._model._classes import MODULES
 from ..._model._file import File
-from ..._model._once import per_project
+from ..._model._once import once
 from ..._model._project import Project
 from ..._model._tree import argument, constant, key, method, owner
 from ..._rule import Found, Rule
@@ -34,7 +34,7 @@ def check(file: File) -> Iterator[Found]:
             break
 
 
-@per_project
+@once
 def _loads_code(project: Project) -> bool:
     """Say whether files are loaded with anything in them, on purpose."""
     return any(
